@@ -1,0 +1,36 @@
+"""visus: trains networks that see, measures how well they learn, cures what keeps them from it.
+
+The names below are loaded when they are first used, so that `import visus` stays free of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from visus.api import evaluate, export, inspect, predict, train
+    from visus.layers import optimize, restore
+
+_FACE = {
+    "train": "visus.api",
+    "evaluate": "visus.api",
+    "predict": "visus.api",
+    "export": "visus.api",
+    "inspect": "visus.api",
+    "optimize": "visus.layers",
+    "restore": "visus.layers",
+}
+__all__ = ["evaluate", "export", "inspect", "optimize", "predict", "restore", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FACE:
+        raise AttributeError(f"module 'visus' has no attribute '{name}'; it has {', '.join(_FACE)}")
+    return getattr(importlib.import_module(_FACE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FACE])
