@@ -1,0 +1,109 @@
+"""Which folder a run lives in, and whether what is there may be gone on with. No torch here.
+
+`request.json` holds what was asked (data and recipe before anything was chosen automatically):
+the same request finds its unfinished run again and resumes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from visus import ledger
+from visus.errors import RunError
+from visus.files import replace_json
+
+REQUEST = "request.json"
+Request = dict[str, Any]
+
+
+def open_run(out: str | Path | None, request: Request) -> Path:
+    """The folder for `request`, made if need be and holding its `request.json`.
+
+    Without `out` it is `runs/NAME`, `runs/NAME-2`, ...: the first that is new or holds this
+    very request unfinished. Raises `RunError` where `out` is taken by something else.
+    """
+    folder = _checked(Path(out), request) if out is not None else _free(request)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"out: cannot make {folder}: {error.strerror}; choose another --out"
+        ) from None
+    if not (folder / REQUEST).exists():
+        replace_json(folder / REQUEST, request)
+    return folder
+
+
+def read_request(folder: str | Path) -> Request:
+    """What was asked of the run in `folder`."""
+    path = Path(folder) / REQUEST
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise RunError(
+            f"run: {folder} holds no run; give a folder that 'visus train' wrote"
+        ) from None
+    except ValueError:
+        raise RunError(f"run: {path} is damaged; start again with another --out") from None
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run in `folder` came to its end."""
+    if not (folder / ledger.NAME).is_file():
+        return False
+    end = ledger.last(ledger.read(folder), "end")
+    return end is not None and end["status"] == "done"
+
+
+def _checked(folder: Path, request: Request) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"out: {folder} is a file; give a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return folder
+    if not (folder / REQUEST).exists():
+        raise RunError(f"out: {folder} is not empty and holds no run; choose another --out")
+    if finished(folder):
+        raise RunError(
+            f"out: {folder} holds a finished run; choose another --out, or read it with 'visus report {folder}'"
+        )
+    if changed := difference(read_request(folder), request):
+        raise RunError(
+            f"out: {folder} holds another run ({changed}); choose another --out, or --resume {folder} without other options"
+        )
+    return folder
+
+
+def _free(request: Request) -> Path:
+    stem = Path("runs") / _name(request["data"])
+    names = itertools.chain(
+        [stem], (stem.with_name(f"{stem.name}-{n}") for n in itertools.count(2))
+    )
+    return next(folder for folder in names if _ours(folder, request))
+
+
+def _ours(folder: Path, request: Request) -> bool:
+    if not folder.exists():
+        return True
+    if not (folder / REQUEST).is_file() or finished(folder):
+        return False
+    return not difference(read_request(folder), request)
+
+
+def _name(data: str) -> str:
+    return (
+        re.sub(r"[^\w.-]+", "-", Path(data).resolve().stem if "/" in data else Path(data).stem)
+        or "run"
+    )
+
+
+def difference(old: Any, new: Any, place: str = "") -> str:
+    """The first place where two requests differ, as `place: old, not new`, or ''."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        found = (difference(old.get(k), new.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
+        return next((text for text in found if text), "")
+    return "" if old == new else f"{place}: {old!r}, not {new!r}"
