@@ -1,0 +1,10 @@
+"""Training: the recipe, the loop, the range test, checkpoints, evaluation, the finished model.
+
+`Session` carries a run out; `load_recipe` reads what to do, `evaluate` measures, and
+`load_trained` brings the finished model back. See `session.py` for the whole in one page.
+"""
+
+from visus.training.reading import load_recipe
+from visus.training.recipe import Recipe
+
+__all__ = ["Recipe", "load_recipe"]
