@@ -51,36 +51,50 @@ class Named(Section):
 class Data(Section):
     """Where the images come from and how they are divided."""
 
-    path: str | None = Field(None, description="Folder, manifest, .npz file or name of a data set.")
-    size: Count | None = Field(None, description="Side in pixels; without it chosen from the data.")
+    path: str | None = Field(
+        default=None, description="Folder, manifest, .npz file or name of a data set."
+    )
+    size: Count | None = Field(
+        default=None, description="Side in pixels; without it chosen from the data."
+    )
     channels: Literal[1, 3] | None = Field(
-        None, description="1 grey, 3 color; without it chosen from the data."
+        default=None, description="1 grey, 3 color; without it chosen from the data."
     )
     drop: Annotated[tuple[str, ...], BeforeValidator(names)] = Field(
-        (), description="Classes to leave out."
+        default=(), description="Classes to leave out."
     )
-    validation: Share = Field(0.1, description="Share of the images held out for validation.")
-    test: Share = Field(0.1, description="Share of the images that goes into the vault.")
+    validation: Share = Field(
+        default=0.1, description="Share of the images held out for validation."
+    )
+    test: Share = Field(default=0.1, description="Share of the images that goes into the vault.")
     max_bad: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.01, description="Share of unreadable files above which the run does not start."
+        default=0.01, description="Share of unreadable files above which the run does not start."
     )
     budget_mb: Positive | None = Field(
-        None, description="Memory-mapped cache of decoded images, at most this many megabytes."
+        default=None,
+        description="Memory-mapped cache of decoded images, at most this many megabytes.",
     )
     workers: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Threads that decode images; without it one a processor."
+        default=None, description="Threads that decode images; without it one a processor."
     )
 
 
 class Model(Named):
     """The network. Other keys are options of the network, such as `width`."""
 
-    name: str = Field("auto", description='A network by name; "auto" chooses by image size.')
-    norm: str | None = Field(None, description="Normalization layer; without it the network's own.")
-    activation: str | None = Field(None, description="Activation; without it the network's own.")
-    dropout: Share | None = Field(None, description="Share of units dropped in training.")
+    name: str = Field(
+        default="auto", description='A network by name; "auto" chooses by image size.'
+    )
+    norm: str | None = Field(
+        default=None, description="Normalization layer; without it the network's own."
+    )
+    activation: str | None = Field(
+        default=None, description="Activation; without it the network's own."
+    )
+    dropout: Share | None = Field(default=None, description="Share of units dropped in training.")
     pretrained: str | None = Field(
-        None, description="Local .safetensors file to start from; the head is fresh if it differs."
+        default=None,
+        description="Local .safetensors file to start from; the head is fresh if it differs.",
     )
 
     @model_validator(mode="after")
@@ -98,7 +112,9 @@ class Model(Named):
 class Init(Named):
     """How the weights start."""
 
-    name: str = Field("auto", description='"auto" keeps the initialization the network brings.')
+    name: str = Field(
+        default="auto", description='"auto" keeps the initialization the network brings.'
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Init:
@@ -109,7 +125,7 @@ class Init(Named):
 class Loss(Named):
     """What is minimized. Label smoothing is an option of the loss."""
 
-    name: str = Field("cross-entropy", description="A loss by name.")
+    name: str = Field(default="cross-entropy", description="A loss by name.")
 
     @model_validator(mode="after")
     def _known(self) -> Loss:
@@ -124,25 +140,30 @@ class Regularization(Section):
     """
 
     l2: Annotated[float, Field(ge=0)] | Auto = Field(
-        "auto", description="Strength of the L2 penalty; auto: 5e-4 for sgd, 0.05 for adamw."
+        default="auto",
+        description="Strength of the L2 penalty; auto: 5e-4 for sgd, 0.05 for adamw.",
     )
     decoupled: bool | Auto = Field(
-        "auto",
+        default="auto",
         description="Shrink the weights by rate * l2 apart from the gradient (Loshchilov & Hutter "
         "2019) instead of adding l2 * w to it; auto: the form the optimizer brings.",
     )
-    l1: Annotated[float, Field(ge=0)] = Field(0.0, description="Strength of the L1 penalty.")
+    l1: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Strength of the L1 penalty."
+    )
 
 
 class Optimizer(Named):
     """Who turns gradients into steps."""
 
-    name: str = Field("sgd", description="An optimizer by name.")
+    name: str = Field(default="sgd", description="An optimizer by name.")
     rate: Positive | Auto = Field(
-        "auto", description="Peak learning rate; auto: by a range test before the first step."
+        default="auto",
+        description="Peak learning rate; auto: by a range test before the first step.",
     )
     body_rate: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="With model.pretrained: rate of the body, as a share of the fresh head's."
+        default=0.1,
+        description="With model.pretrained: rate of the body, as a share of the fresh head's.",
     )
 
     @model_validator(mode="after")
@@ -154,7 +175,7 @@ class Optimizer(Named):
 class Schedule(Named):
     """How the learning rate moves from the first step to the last."""
 
-    name: str = Field("one-cycle", description="A schedule by name.")
+    name: str = Field(default="one-cycle", description="A schedule by name.")
 
     @model_validator(mode="after")
     def _known(self) -> Schedule:
@@ -166,29 +187,38 @@ class Training(Section):
     """The loop: how long, how large the batches, how exact, on how many threads."""
 
     batch_size: Count | Auto = Field(
-        "auto", description="Images a step; auto: 32 to 128 by the number of images."
+        default="auto", description="Images a step; auto: 32 to 128 by the number of images."
     )
     epochs: Count | Auto = Field(
-        "auto", description="Passes over train; auto: by the number of images and the time limit."
+        default="auto",
+        description="Passes over train; auto: by the number of images and the time limit.",
     )
     time_limit: Seconds = Field(
-        None, description='Seconds, or "90s", "20m", "1.5h"; the epochs are planned to fit.'
+        default=None, description='Seconds, or "90s", "20m", "1.5h"; the epochs are planned to fit.'
     )
-    clip: Positive | None = Field(None, description="Largest norm of the whole gradient.")
-    accumulate: Count = Field(1, description="Parts a batch is computed in, to save memory.")
-    ema: Share = Field(0.0, description="Decay of the moving average of the weights; 0 is off.")
+    clip: Positive | None = Field(default=None, description="Largest norm of the whole gradient.")
+    accumulate: Count = Field(
+        default=1, description="Parts a batch is computed in, to save memory."
+    )
+    ema: Share = Field(
+        default=0.0, description="Decay of the moving average of the weights; 0 is off."
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Of the forward pass; weights and sums stay float32."
+        default="auto", description="Of the forward pass; weights and sums stay float32."
     )
     early_stopping: Count | None = Field(
-        None, description="Stop after this many epochs without a better validation error."
+        default=None, description="Stop after this many epochs without a better validation error."
     )
-    threads: Count | Auto = Field("auto", description="CPU threads; auto: by a short timed probe.")
+    threads: Count | Auto = Field(
+        default="auto", description="CPU threads; auto: by a short timed probe."
+    )
     channels_last: bool | Auto = Field(
-        "auto", description="Memory layout (N, H, W, C); auto: yes for networks that convolve."
+        default="auto",
+        description="Memory layout (N, H, W, C); auto: yes for networks that convolve.",
     )
     checkpoint_every: Seconds = Field(
-        60.0, description="Seconds between checkpoints inside an epoch; each epoch ends with one."
+        default=60.0,
+        description="Seconds between checkpoints inside an epoch; each epoch ends with one.",
     )
 
 
@@ -196,15 +226,18 @@ class Recipe(Section):
     """The whole choice of one training."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        0, description="Seed of the split, the initialization, the order, the jitter and dropout."
+        default=0,
+        description="Seed of the split, the initialization, the order, the jitter and dropout.",
     )
     normalization: Literal["channel", "none"] = Field(
-        "channel", description="Of the input: mean 0 and deviation 1 per channel, from train only."
+        default="channel",
+        description="Of the input: mean 0 and deviation 1 per channel, from train only.",
     )
     jitter: Annotated[
         Literal["auto", "none"] | dict[str, dict[str, Any]], BeforeValidator(jitter_table)
     ] = Field(
-        "auto", description='"auto", "none" or a table {name = {option = value}}; train only.'
+        default="auto",
+        description='"auto", "none" or a table {name = {option = value}}; train only.',
     )
     data: Data = Field(default_factory=Data)
     model: Model = Field(default_factory=Model)
