@@ -1,0 +1,11 @@
+"""What a person calls: train, inspect, evaluate, predict, export. The commands are these functions.
+
+The only room that knows data, training, doctor and report together.
+"""
+
+from visus.api.look import evaluate, sentence
+from visus.api.procedure import train
+from visus.api.run import Run
+from visus.api.use import export, inspect, predict
+
+__all__ = ["Run", "evaluate", "export", "inspect", "predict", "sentence", "train"]

@@ -1,0 +1,107 @@
+"""A run: a folder, and what its ledger says. How a run begins and ends in the ledger."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import visus
+from visus import ledger as book
+from visus import report, training
+from visus.errors import VisusError
+from visus.ledger import Ledger, Line
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that `train` wrote: its folder, and what its ledger says."""
+
+    folder: Path
+
+    @property
+    def lines(self) -> list[Line]:
+        """The ledger as the run counts it."""
+        return book.history(book.read(self.folder))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The numbers the run ended with: errors as shares of 1, the test error's interval."""
+        return self.result()["metrics"]
+
+    @property
+    def model(self) -> nn.Module:
+        """The best model in eval mode: images (N, C, H, W) in [0, 1] to logits (N, K)."""
+        return training.load_trained(self.folder).model
+
+    def result(self) -> dict[str, Any]:
+        """What `visus train --json` prints: status, metrics, findings, trials, run, report."""
+        lines = self.lines
+        end = book.last(lines, "end") or {"status": "unfinished", "metrics": {}}
+        return {
+            "status": end["status"],
+            "metrics": end["metrics"],
+            "findings": [bare(line) for line in book.select(lines, "finding")],
+            "trials": [bare(line) for line in book.select(lines, "trial")],
+            "run": str(self.folder),
+            "report": str(self.folder / "report.html"),
+        }
+
+
+def bare(line: Line) -> Line:
+    """The line without what only the ledger needs."""
+    return {key: value for key, value in line.items() if key not in ("kind", "t")}
+
+
+@contextmanager
+def recorded(folder: Path, ledger: Ledger) -> Iterator[None]:
+    """Write how the run begins and, if it fails, why; leave a report in every case."""
+    ledger.write("run", version=visus.__version__, command=" ".join(sys.argv), folder=str(folder))
+    ledger.write("environment", **environment())
+    try:
+        yield
+    except BaseException as error:
+        _failed(folder, ledger, error)
+        raise
+    report.write(folder)
+
+
+def _failed(folder: Path, ledger: Ledger, error: BaseException) -> None:
+    message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+    try:
+        ledger.write("end", status="failed", message=message, metrics={})
+        report.write(folder)
+    except (OSError, VisusError):
+        pass  # the disk may be what failed: the first error is the one to show
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions that the numbers of a run depend on."""
+    cuda = torch.cuda.is_available()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "visus": visus.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        rows = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = (row.partition(":")[2].strip() for row in rows if row.startswith("model name"))
+    return next(named, platform.machine())
