@@ -1,0 +1,38 @@
+"""`ledgers`: the module of fabricated ledgers (tests have no packages to import it from)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def load(name: str) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+LEDGERS = load("ledgers")
+
+
+@pytest.fixture(scope="session")
+def ledgers() -> ModuleType:
+    return LEDGERS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", list(LEDGERS.CASES))
+
+
+@pytest.fixture
+def lines(case: str) -> list:
+    return LEDGERS.CASES[case]()

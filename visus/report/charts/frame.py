@@ -1,0 +1,78 @@
+"""The frame of a chart: the svg element, its title and description, axes, grid, labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from visus.report.charts.scale import Scale
+from visus.report.markup import tag
+
+WIDE, SLIM = 880, 340
+
+
+@dataclass(frozen=True)
+class Box:
+    """The drawing area inside a chart of `width` x `height` pixels."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    @property
+    def slim(self) -> bool:
+        return self.width <= SLIM
+
+
+def both(draw: Callable[[float], Markup], class_: str = "chart") -> Markup:
+    """The chart for a desktop and for a phone; the page's style sheet shows one of them."""
+    wide, slim = draw(WIDE), draw(SLIM)
+    return tag(
+        "div", tag("div", wide, class_="wide"), tag("div", slim, class_="slim"), class_=class_
+    )
+
+
+def svg(width: float, height: float, title: str, desc: str, *children: Any) -> Markup:
+    """An svg element that says what it shows to those who cannot see it."""
+    key = hashlib.blake2s(f"{title}{desc}{width}{children}".encode(), digest_size=5).hexdigest()
+    return tag(
+        "svg",
+        tag("title", title, id=f"t{key}"),
+        tag("desc", desc, id=f"d{key}"),
+        *children,
+        viewBox=f"0 0 {width:g} {height:g}",
+        width=width,
+        height=height,
+        role="img",
+        aria_labelledby=f"t{key} d{key}",
+    )
+
+
+def words_at(x: float, y: float, text: Any, anchor: str = "start", class_: str = "", **more: Any):
+    """A text element; `anchor` is start, middle or end."""
+    return tag("text", text, x=x, y=y, text_anchor=anchor, class_=class_ or None, **more)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+    return tag("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
+
+
+def grid(box: Box, x: Scale, y: Scale) -> list[Markup]:
+    """Grid lines, tick labels and the names of both axes."""
+    bottom, right = box.height - box.bottom, box.width - box.right
+    return [
+        *(line(box.left, y(t), right, y(t), "grid") for t in y.ticks),
+        *(words_at(box.left - 7, y(t) + 4, y.axis.format(t), "end", "tick") for t in y.ticks),
+        line(box.left, bottom, right, bottom, "axis"),
+        *(line(x(t), bottom, x(t), bottom + 4, "axis") for t in x.ticks),
+        *(words_at(x(t), bottom + 18, x.axis.format(t), "middle", "tick") for t in x.ticks),
+        words_at((box.left + right) / 2, box.height - 4, x.axis.label, "middle", "label"),
+        words_at(4, 13, y.axis.label, "start", "label"),
+    ]

@@ -1,0 +1,160 @@
+"""One sentence for every kind of ledger line: the terminal and the timeline both say these.
+
+A new kind gets its words by one function here; a kind without one is told by its fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visus.family import Family
+from visus.ledger import Line
+from visus.report import words
+
+events = Family("event")
+QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet"})
+REASONS = {
+    "done": "all planned steps are done",
+    "early-stopping": "validation stopped getting better",
+    "time-limit": "the time limit was reached",
+    "signal": "it was asked to stop",
+    "sigint": "it was asked to stop (Ctrl-C)",
+    "sigterm": "the system asked it to stop",
+}
+
+
+def say(line: Line) -> str | None:
+    """What happened, in one line without a full stop; None for a kind that is only data."""
+    kind = str(line.get("kind"))
+    if kind in QUIET:
+        return None
+    try:
+        return events[kind](line) if kind in events else _unknown(line)
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return _unknown(line)  # a field of an unexpected type: say what is there
+
+
+def _unknown(line: Line) -> str:
+    fields = {key: item for key, item in line.items() if key not in ("kind", "t")}
+    return words.cut(f"{line.get('kind')}: {words.text(fields)}", 160)
+
+
+def why(reason: Any) -> str:
+    """The words for a stop reason; the reason itself where it is a sentence already."""
+    return REASONS.get(str(reason).strip().lower(), words.text(reason))
+
+
+def _and(*parts: str | None) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+@events.member
+def run(line: Line) -> str:
+    return _and(f"visus {line.get('version', '')}".strip(), words.text(line.get("command")))
+
+
+@events.member
+def environment(line: Line) -> str:
+    torch = f"torch {line['torch']}" if line.get("torch") else None
+    device = f"on {line['device']}" if line.get("device") else None
+    threads = words.some(line["threads"], "thread") if words.finite(line.get("threads")) else None
+    return _and(torch, device, threads) or "environment recorded"
+
+
+@events.member
+def recipe(line: Line) -> str:
+    return "recipe fixed"
+
+
+@events.member
+def data(line: Line) -> str:
+    size, bad = line.get("size"), line.get("bad") or []
+    pixels = f"{words.shape(size)} pixels" if size else None
+    left_out = f"{words.some(len(bad), 'file')} left out" if bad else None
+    n = len(line.get("classes") or [])
+    return "data: " + _and(
+        words.text(line.get("source")), words.some(n, "class", "classes"), pixels, left_out
+    )
+
+
+@events.member
+def split(line: Line) -> str:
+    sizes = line.get("sizes") or {}
+    return "split: " + _and(*(f"{words.whole(n)} {name}" for name, n in sizes.items()))
+
+
+@events.member
+def model(line: Line) -> str:
+    return f"model: {line.get('name')}, {words.short(line.get('parameters'))} parameters"
+
+
+@events.member
+def threads(line: Line) -> str:
+    return f"{words.some(line.get('chosen'), 'thread')} chosen by a short timed probe"
+
+
+@events.member
+def range_test(line: Line) -> str:
+    reason = f" ({line['reason']})" if line.get("reason") else ""
+    return f"range test: learning rate {words.plain(line.get('rate'))}{reason}"
+
+
+@events.member
+def plan(line: Line) -> str:
+    reason = f" ({line['reason']})" if line.get("reason") else ""
+    steps = words.some(line.get("steps"), "step")
+    return f"plan: {words.some(line.get('epochs'), 'epoch')}, {steps}{reason}"
+
+
+@events.member
+def epoch(line: Line) -> str:
+    train, validation = line.get("train_error"), line.get("validation_error")
+    return f"epoch {words.text(line.get('epoch'))}: " + _and(
+        f"train error {words.percent(train)}",
+        f"validation error {words.percent(validation)}",
+        "best so far" if line.get("best") is True else None,
+    )
+
+
+@events.member
+def checkpoint(line: Line) -> str:
+    return f"checkpoint at step {words.whole(line.get('step'))}"
+
+
+@events.member
+def resume(line: Line) -> str:
+    return f"resumed from step {words.whole(line.get('step'))}"
+
+
+@events.member
+def stop(line: Line) -> str:
+    return f"stopped: {why(line.get('reason'))}"
+
+
+@events.member
+def look(line: Line) -> str:
+    bounds = words.interval(line.get("interval"))
+    reason = f" ({line['reason']})" if line.get("reason") else ""
+    error = f"test error {words.percent(line.get('error'))}"
+    return f"look {words.text(line.get('number'))} at test{reason}: " + _and(
+        error, bounds and f"95 % interval {bounds}"
+    )
+
+
+@events.member
+def finding(line: Line) -> str:
+    where = f" at {line['where']}" if line.get("where") else ""
+    return f"{line.get('severity') or 'finding'}: {line.get('id')}{where}"
+
+
+@events.member
+def trial(line: Line) -> str:
+    kept = line.get("kept")
+    verdict = "kept" if kept is True else "not kept" if kept is False else None
+    return _and(f"trial of {words.text(line.get('remedy') or line.get('id'))}", verdict)
+
+
+@events.member
+def end(line: Line) -> str:
+    message = f": {line['message']}" if line.get("message") else ""
+    return f"{line.get('status') or 'ended'}{message}"

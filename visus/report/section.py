@@ -1,0 +1,36 @@
+"""A section of the report: one class in one file under `sections/`, and nothing else.
+
+@sections.member
+class LossCurve(Section):
+    title, place, reads = "Loss", 35, ("epoch",)
+    def body(self, story): ...          # HTML, or None where the ledger has nothing on it
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from markupsafe import Markup
+
+from visus.family import Family
+from visus.report.story import Story
+
+sections = Family("report section", package="visus.report.sections")
+
+
+class Section:
+    """One part of the page. `place` orders them; `reads` names the ledger kinds it shows."""
+
+    title: ClassVar[str] = ""
+    place: ClassVar[int] = 0
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def body(self, story: Story) -> Markup | None:
+        """The section's HTML, or None where the ledger holds nothing for it."""
+        raise NotImplementedError
+
+
+def ordered() -> list[tuple[str, Section]]:
+    """All sections as (name, section), in the order of the page."""
+    made = [(name, kind()) for name, kind in sections.items()]
+    return sorted(made, key=lambda pair: (pair[1].place, pair[0]))

@@ -1,0 +1,110 @@
+"""What a ledger tells, read once: the questions that several views ask of the same lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from visus.ledger import Line, history, last, select
+from visus.report.words import clean, finite, number
+
+_ALIVE = ("resume", "step", "epoch")
+
+
+def usable(line: Line) -> bool:
+    """Whether the line can be read at all; a resume that names no step cannot take back any."""
+    return line["kind"] != "resume" or finite(line.get("step")) is not None
+
+
+def tame(line: Line) -> Line:
+    """A line without hostile characters, its `step` a number where it has one."""
+    line = {**clean(line), "kind": str(line["kind"])}
+    if "step" in line:
+        line["step"] = number(line["step"]) or 0
+    return line
+
+
+class Story:
+    """The lines of one run, what a resume took back left out."""
+
+    def __init__(self, lines: Iterable[Line]):
+        self.every = [tame(line) for line in lines if usable(line)]
+        self.lines = history(self.every)
+
+    def all(self, kind: str) -> list[Line]:
+        """The lines of one kind, in order."""
+        return select(self.lines, kind)
+
+    def last(self, kind: str) -> Line:
+        """The newest line of one kind; an empty one where there is none."""
+        return last(self.lines, kind) or {}
+
+    @property
+    def end(self) -> Line:
+        """The `end` line that still holds: none after it went on."""
+        for line in reversed(self.lines):
+            if line["kind"] in _ALIVE:
+                return {}
+            if line["kind"] == "end":
+                return line
+        return {}
+
+    @property
+    def status(self) -> str:
+        """done, stopped or failed; "open" where no end is recorded (running, or killed)."""
+        return str(self.end.get("status", "open"))
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the labels."""
+        named = self.last("data").get("classes") or self.last("confusion").get("classes")
+        return [str(name) for name in named] if isinstance(named, list) else []
+
+    def label(self, value: Any) -> str:
+        """The class name for a label that is a name already, or an index."""
+        names = self.classes
+        known = (
+            isinstance(value, int) and not isinstance(value, bool) and value in range(len(names))
+        )
+        return names[value] if known else str(value)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds at work: gaps before a resumption and after the end do not count."""
+        total, before = 0.0, None
+        for line in self.every:
+            if before is not None and line["kind"] not in ("run", "resume"):
+                total += 0.0 if before["kind"] == "end" else _gap(before, line)
+            before = line
+        return total if len(self.every) > 1 else None
+
+    @property
+    def best(self) -> Line:
+        """The newest epoch marked best; else the one with the least validation error."""
+        epochs = self.all("epoch")
+        marked = [line for line in epochs if line.get("best") is True]
+        known = [line for line in epochs if finite(line.get("validation_error")) is not None]
+        if marked:
+            return marked[-1]
+        return min(known, key=lambda line: float(line["validation_error"]), default={})
+
+    def counts(self, split: str) -> dict[str, int]:
+        """Images per class in one split; {} where the ledger has no such table."""
+        table = self.last("data").get("counts")
+        found = table.get(split) if isinstance(table, dict) else None
+        if not isinstance(found, dict):
+            return {}
+        return {name: round(n) for name, value in found.items() if (n := finite(value)) is not None}
+
+    def size(self, split: str) -> int | None:
+        """Images in one split, from the counts or from the split's sizes."""
+        counts, sizes = self.counts(split), self.last("split").get("sizes")
+        if counts:
+            return sum(counts.values())
+        known = finite(sizes.get(split)) if isinstance(sizes, dict) else None
+        return None if known is None else round(known)
+
+
+def _gap(before: Line, after: Line) -> float:
+    first, second = finite(before.get("t")), finite(after.get("t"))
+    return max(0.0, second - first) if first is not None and second is not None else 0.0
