@@ -34,6 +34,10 @@ class RunError(VisusError):
     """A run folder cannot be written, read or resumed."""
 
 
+class NotFiniteError(VisusError):
+    """The loss or its gradient became nan or infinite; the weights are those before the step."""
+
+
 class KernelError(VisusError):
     """A kernel was given a tensor it does not serve."""
 

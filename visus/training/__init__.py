@@ -4,7 +4,19 @@
 `load_trained` brings the finished model back. See `session.py` for the whole in one page.
 """
 
+from visus.training.evaluate import Evaluation, evaluate, wilson
 from visus.training.reading import load_recipe
 from visus.training.recipe import Recipe
+from visus.training.session import Session
+from visus.training.trained import Trained, load_trained
 
-__all__ = ["Recipe", "load_recipe"]
+__all__ = [
+    "Evaluation",
+    "Recipe",
+    "Session",
+    "Trained",
+    "evaluate",
+    "load_recipe",
+    "load_trained",
+    "wilson",
+]

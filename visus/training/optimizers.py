@@ -87,7 +87,7 @@ def make_optimizer(
     """The optimizer of a resolved recipe over the trainable parameters of `network`.
 
     `fresh` names the parameters of a new head: with `model.pretrained` the others get
-    `optimizer.body_rate` times the rate. Biases and the parameters of norms (one dimension)
+    `optimizer.body_rate` times the rate; the rate itself is set at each step. Biases and the parameters of norms (one dimension)
     do not decay. Each group's `share` multiplies the rate of the schedule.
     """
     kind, wish = optimizers[recipe.optimizer.name], recipe.regularization
@@ -95,7 +95,7 @@ def make_optimizer(
     own = wish.decoupled in ("auto", kind.decoupled)  # type: ignore[attr-defined]
     groups = parameter_groups(network, recipe, set(fresh))
     optimizer = optimizers.make(
-        recipe.optimizer.name, groups, recipe.optimizer.rate, l2 if own else 0.0,
+        recipe.optimizer.name, groups, 0.0, l2 if own else 0.0,
         **recipe.optimizer.options,
     )  # fmt: skip
     for group in optimizer.param_groups:

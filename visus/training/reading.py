@@ -64,6 +64,24 @@ def apply(tree: Mapping[str, Any], edits: Sequence[str]) -> dict[str, Any]:
     return edited
 
 
+def differences(asked: Recipe, held: Recipe) -> list[str]:
+    """Where `asked` wants other than `held` has: "key: held there, asked here"; auto wants nothing."""
+    wishes, there = dict(_leaves(asked.tree())), dict(_leaves(held.tree()))
+    return [
+        f"{key} is {there.get(key, 'not set')} there and {wish} here"
+        for key, wish in wishes.items()
+        if wish != "auto" and wish != there.get(key)
+    ]
+
+
+def _leaves(tree: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        inside = isinstance(value, Mapping)
+        found += _leaves(value, f"{before}{key}.") if inside else [(f"{before}{key}", value)]
+    return found
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

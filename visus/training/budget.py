@@ -1,0 +1,52 @@
+"""Keeping to the time limit: what is left, what the ending needs, what still fits."""
+
+from __future__ import annotations
+
+from visus.training.judge import Judge
+from visus.training.plan import Clock, Plan, fit, refit
+
+
+class Budget:
+    """The seconds of a run: `limit` in all (None: no limit), of which `clock()` are spent.
+
+    `pace` is seconds a step, as last measured. The ending of a run, its last evaluation and the
+    look at the vault, is held in reserve.
+    """
+
+    def __init__(self, limit: float | None, clock: Clock, judge: Judge, vault: int, batch: int):
+        self.limit, self.clock, self.judge = limit, clock, judge
+        self.batch, self.share = batch, 1 + vault / max(1, judge.images)
+        self.pace = 0.0
+
+    def judging(self) -> float:
+        """Seconds that one evaluation takes."""
+        return self.judge.cost(self.pace, self.batch)
+
+    def reserve(self) -> float:
+        """Seconds to keep for the ending: evaluation, vault, files."""
+        assert self.limit is not None
+        return min(1.2 * self.judging() * self.share + min(2.0, 0.05 * self.limit), self.limit / 2)
+
+    def left(self) -> float:
+        """Seconds for steps and evaluations before the ending."""
+        assert self.limit is not None
+        return max(0.0, self.limit - self.clock() - self.reserve())
+
+    def over(self) -> bool:
+        """Whether only the reserve is left."""
+        return self.limit is not None and self.left() <= 0.0
+
+    def plan(self, per_epoch: int, wish: int | None) -> tuple[Plan, str]:
+        """The first plan, and the reason for its length."""
+        if self.limit is None:
+            assert wish is not None
+            return Plan(wish * per_epoch, per_epoch), "epochs of the recipe"
+        count = fit(per_epoch, wish, self.left(), self.pace, self.judging())
+        fits = f"fits {self.left():.0f} s at {1000 * self.pace:.3g} ms a step"
+        return Plan(count, per_epoch), fits
+
+    def replan(self, plan: Plan, step: int) -> Plan:
+        """The plan, shortened where the machine turned out slower."""
+        if self.limit is None or step >= plan.steps:
+            return plan
+        return refit(plan, step, self.left(), self.pace, self.judging())

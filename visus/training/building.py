@@ -1,0 +1,91 @@
+"""From a settled recipe and a data set to the state that trains and the feed of its batches."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from visus.models import adopt, build
+from visus.training.automatic import convolves
+from visus.training.classifier import Classifier, statistics
+from visus.training.ema import Average
+from visus.training.feed import Feed
+from visus.training.members import family
+from visus.training.optimizers import make_optimizer
+from visus.training.recipe import Recipe
+from visus.training.seeds import reseed
+from visus.training.state import State
+
+_INIT = -1  # the "step" from which the initialization draws
+
+
+def make_classifier(
+    recipe: Recipe, dataset: Any, network: nn.Module | None, weights: bool = True
+) -> tuple[Classifier, list[str]]:
+    """The initialized network behind its input normalization, and the names of fresh parameters.
+
+    `network` is a module of the caller's, copied; otherwise the recipe's is built. Without
+    `weights` nothing is initialized or read: they come from a checkpoint.
+    """
+    reseed(recipe.seed, _INIT)
+    mean, std = statistics(recipe.normalization, dataset.mean, dataset.std)
+    made = copy.deepcopy(network) if network is not None else _build(recipe, dataset)
+    model, fresh = Classifier(made, mean, std), []
+    if weights and recipe.init.name != "auto":
+        initialize(model, recipe, dataset)
+    if weights and recipe.model.pretrained is not None:
+        fresh = adopt(made, recipe.model.pretrained)
+    return model, fresh
+
+
+def _build(recipe: Recipe, dataset: Any) -> nn.Module:
+    size = (dataset.size[0], dataset.size[1])
+    return build(
+        recipe.model.name, dataset.channels, len(dataset.classes), size, **recipe.model.options
+    )
+
+
+def initialize(model: Classifier, recipe: Recipe, dataset: Any) -> None:
+    """Initialize the network by the recipe's `init`; data-driven ones see 128 images of train."""
+    pixels = dataset.train.batch(torch.arange(min(128, len(dataset.train))))
+    images = (pixels.float() / 255 - model.mean) / model.std
+    family("init").make(recipe.init.name, model.network, images, **recipe.init.options)
+
+
+def make_state(
+    recipe: Recipe, model: Classifier, fresh: list[str], device: torch.device, rank: int = 0
+) -> State:
+    """Model on its device and in its layout, with optimizer, penalty, loss and average."""
+    layout = torch.channels_last if recipe.training.channels_last else torch.contiguous_format
+    model = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    optimizer, penalty = make_optimizer(model.network, recipe, fresh)
+    criterion = family("loss").make(recipe.loss.name, **recipe.loss.options).to(device)
+    ema, how = recipe.training.ema, recipe.training
+    return State(
+        model, optimizer, penalty, criterion, device, seed=recipe.seed, rank=rank,
+        precision="float32" if how.precision == "auto" else how.precision,
+        accumulate=how.accumulate, clip=how.clip, average=Average(model, ema) if ema else None,
+    )  # fmt: skip
+
+
+def make_feed(
+    recipe: Recipe, dataset: Any, device: torch.device, rank: int = 0, ranks: int = 1
+) -> Feed:
+    """The batches of train for a settled recipe."""
+    jitter = recipe.jitter if isinstance(recipe.jitter, dict) else {}
+    return Feed(
+        dataset.train, jitter, classes=len(dataset.classes), seed=recipe.seed, device=device,
+        batch_size=int(recipe.training.batch_size), rank=rank, ranks=ranks,
+        channels_last=bool(recipe.training.channels_last),
+    )  # fmt: skip
+
+
+def settle_layout(recipe: Recipe, network: nn.Module) -> Recipe:
+    """Replace `channels_last = "auto"`: yes for networks that convolve."""
+    if recipe.training.channels_last != "auto":
+        return recipe
+    training = recipe.training.model_copy(update={"channels_last": convolves(network)})
+    return recipe.model_copy(update={"training": training})

@@ -1,0 +1,97 @@
+"""How many steps, at which rate, and what fits into the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from visus.training.recipe import Recipe
+from visus.training.schedules import schedules
+
+MOST_EPOCHS = 200  # with a time limit and epochs = "auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`steps` in all, of which `per_epoch` make an epoch, and how far along each step is.
+
+    A plan that is cut short keeps what was done: the schedule goes on from the share it had
+    reached at `from_step` and moves faster from there, so the rate never jumps.
+    """
+
+    steps: int
+    per_epoch: int
+    from_step: int = 0
+    from_done: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun by the last step."""
+        return -(-self.steps // self.per_epoch)
+
+    def epoch(self, step: int) -> int:
+        """The epoch, from 1, that the work up to `step` belongs to."""
+        return max(1, -(-step // self.per_epoch))
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch, or the whole plan, is complete after `step` steps."""
+        return step % self.per_epoch == 0 or step >= self.steps
+
+    def done(self, step: int) -> float:
+        """The share of the training that lies behind `step`."""
+        left = max(1, self.steps - self.from_step)
+        share = (step - self.from_step) / left
+        return min(1.0, self.from_done + (1.0 - self.from_done) * share)
+
+    def cut(self, step: int, steps: int) -> Plan:
+        """The plan with fewer `steps`, decided at `step`."""
+        return replace(self, steps=steps, from_step=step, from_done=self.done(step))
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON holds it; `Plan(**facts)` is the plan again."""
+        return asdict(self)
+
+
+def rate_of(recipe: Recipe) -> Callable[[float], float]:
+    """Share done -> learning rate, of a resolved recipe."""
+    choice = recipe.schedule
+    schedules.check(choice.name, choice.options)
+    shape = partial(schedules[choice.name], **choice.options)
+    peak = float(recipe.optimizer.rate)
+    return lambda done: peak * shape(done)
+
+
+class Clock:
+    """Seconds spent on a run, those of earlier sittings included."""
+
+    def __init__(self, before: float = 0.0):
+        self.before, self.start = before, time.monotonic()
+
+    def __call__(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+
+def usual_epochs(per_epoch: int) -> int:
+    """Epochs where nobody says: 20, and on small data as many as give 1500 steps, at most 60."""
+    return min(60, max(20, -(-1500 // per_epoch)))
+
+
+def fit(per_epoch: int, wish: int | None, seconds: float, step: float, judge: float) -> int:
+    """Steps that fit into `seconds`, at `step` seconds each and `judge` for an epoch's evaluation.
+
+    Whole epochs where at least two fit, at most `wish`; at least one step.
+    """
+    epochs = int(seconds / (per_epoch * step + judge))
+    if epochs >= 2:
+        return per_epoch * min(epochs, wish or MOST_EPOCHS)
+    return max(1, min(per_epoch, int((seconds - judge) / step)))
+
+
+def refit(plan: Plan, at: int, seconds: float, step: float, judge: float) -> Plan:
+    """The plan, cut where what is left of it does not fit into `seconds` any more."""
+    share = step + judge / plan.per_epoch
+    fits = at + max(1, int((seconds - judge) / share))
+    return plan if fits >= plan.steps else plan.cut(at, fits)

@@ -1,0 +1,102 @@
+"""The learning-rate range test: how fast may this network learn? (Smith 2017, section 3.3)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+
+from visus.errors import NotFiniteError
+from visus.training.state import State, undisturbed
+from visus.training.steps import Batch, steps
+
+FAR = 1 << 40  # steps that no training reaches: the test's own batches and draws
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """Rates tried, the smoothed losses they gave, the rate chosen and why."""
+
+    rates: list[float]
+    losses: list[float]
+    rate: float
+    reason: str
+
+
+def range_test(
+    state: State, batch: Batch, usual: float, *, low: float | None = None, high: float | None = None,
+    count: int = 60, stop: Callable[[], bool] = lambda: False,
+) -> RangeTest:  # fmt: skip
+    """Train through rates that grow from `low` to `high` and choose one of them for the peak.
+
+    The rates default to `usual` / 1000 ... `usual` * 30. The test ends where the loss is over four
+    times its start, or not finite, or `stop()` says so. Model, norm statistics, optimizer,
+    gradients, generators and the order of the data are byte for byte as before. The chosen rate
+    always lies within [low, high].
+    """
+    low, high = low or usual / 1000, high or usual * 30
+    growth = (high / low) ** (1 / max(1, count - 1))
+    rates = [low * growth**i for i in range(count)]
+    losses: list[float] = []
+    with undisturbed(state):
+        state.model.train()
+        state.step = begin = FAR
+        try:
+            for step in steps(state, batch, lambda at: rates[at - begin]):
+                losses.append(step.loss)
+                if len(losses) == count or stop() or _exploded(losses):
+                    break
+        except NotFiniteError:
+            pass
+    rate, reason = choose(rates, losses, usual)
+    return RangeTest(rates[: len(losses)], smooth(losses), rate, reason)
+
+
+def choose(rates: Sequence[float], losses: Sequence[float], usual: float) -> tuple[float, str]:
+    """The peak rate and the reason, from the losses seen at the first `len(losses)` of `rates`.
+
+    Where the smoothed loss is lowest, the rate is about to be too large. The usual rate of the
+    optimizer is taken where it lies between a thirtieth and a third of that rate, and the nearer
+    end of this range where it does not.
+    """
+    inside = min(max(usual, rates[0]), rates[-1])
+    curve = smooth(losses)
+    if len(curve) < 5:
+        return rates[0], f"the loss exploded after {len(curve)} steps: the lowest rate tried"
+    lowest = min(range(len(curve)), key=curve.__getitem__)
+    fall = (curve[0] - curve[lowest]) / max(abs(curve[0]), 1e-12)
+    if fall < max(0.02, 2 * _noise(losses) / len(losses) ** 0.5):
+        if len(losses) < len(rates):
+            rate = min(inside, rates[len(losses) - 1] / 10)
+            return max(rate, rates[0]), "the loss never fell, then exploded: a tenth of that rate"
+        return inside, "the loss hardly moved: the usual rate of the optimizer"
+    bottom, top = rates[lowest] / 30, rates[lowest] / 3
+    rate = min(max(usual, bottom, rates[0]), max(top, rates[0]), rates[-1])
+    where = f"loss lowest at {rates[lowest]:.2g}"
+    if rate < usual:
+        return rate, f"{where}: a third of it, below the usual {usual:.2g}"
+    if rate > usual:
+        return rate, f"{where}: a thirtieth of it, above the usual {usual:.2g}"
+    return rate, f"{where}: the usual rate {usual:.2g} suits it"
+
+
+def smooth(losses: Sequence[float], decay: float = 0.8) -> list[float]:
+    """The running average of the losses, its start corrected; what is not finite is left out."""
+    average, curve = 0.0, []
+    for n, loss in enumerate((x for x in losses if isfinite(x)), 1):
+        average = decay * average + (1 - decay) * loss
+        curve.append(average / (1 - decay**n))
+    return curve
+
+
+def _noise(losses: Sequence[float]) -> float:
+    """Relative spread of the loss from one step to the next over the first, slow third."""
+    first = torch.tensor(losses[: max(4, len(losses) // 3)], dtype=torch.float64)
+    spread = float(first.diff().abs().median())
+    return spread / max(float(first.abs().mean()), 1e-12)
+
+
+def _exploded(losses: Sequence[float]) -> bool:
+    return smooth(losses[-3:])[-1] > 4 * smooth(losses[:5])[-1] + 0.5

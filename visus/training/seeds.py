@@ -1,0 +1,29 @@
+"""Randomness without a state: every draw of a step is a function of (seed, step).
+
+At the start of each step torch's default generators are seeded anew from (seed, step, rank);
+dropout, and whatever else a layer draws, then depends on nothing that came before. The order
+of the images and the jitter are such functions by themselves. So a checkpoint needs no
+generator state, and a resumed, forked or interrupted run draws what the whole run drew.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_MASK = (1 << 64) - 1
+
+
+def mix(*parts: int) -> int:
+    """One well mixed 63-bit seed from several whole numbers (splitmix64; Steele et al. 2014)."""
+    state = 0
+    for part in parts:
+        state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def reseed(*parts: int) -> None:
+    """Seed torch's default generators, on every device, from `parts`."""
+    torch.manual_seed(mix(*parts))

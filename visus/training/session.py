@@ -1,0 +1,305 @@
+"""A session carries a run out: from a recipe and a data set to a trained model in a folder.
+
+    session = Session(recipe, dataset, folder, ledger)
+    for step in session.run():      # one optimizer step an item; stop, look or fork in between
+        ...
+    model = session.best()
+
+The folder gets `recipe.toml` (every "auto" resolved), checkpoints, `best.safetensors` and, at
+the end, `model.safetensors` with `model.json`. A session on a folder that holds checkpoints goes
+on from the newest sound one, and ends with the weights, bit for bit, of a run never stopped.
+
+Ledger lines written here: environment, recipe, model, threads, range-test, plan, step, epoch,
+checkpoint, resume, stop.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visus import files
+from visus.errors import RunError
+from visus.ledger import Ledger
+from visus.models import summary, total_flops
+from visus.training import checkpoint, machine, probes
+from visus.training.automatic import settle
+from visus.training.budget import Budget
+from visus.training.building import make_classifier, make_feed, make_state, settle_layout
+from visus.training.judge import Judge, better
+from visus.training.plan import Clock, Plan, rate_of
+from visus.training.reading import differences, load_recipe
+from visus.training.recipe import Recipe
+from visus.training.record import Pulse
+from visus.training.signals import on_signal
+from visus.training.steps import Step, steps
+from visus.training.trained import Trained, facts_of, save_trained
+
+RECIPE, BEST = "recipe.toml", "best"
+
+
+class Session:
+    """One training, fresh or resumed. `folder=None` keeps everything in memory.
+
+    `recipe=None` takes the recipe of the folder. `network` is a module of the caller's in place
+    of the recipe's. `spent` are seconds of the time limit that are used up already. Raises
+    `RunError` where the folder holds a run of another recipe or of other data.
+    """
+
+    def __init__(
+        self, recipe: Recipe | None, dataset: Any, folder: str | Path | None = None,
+        ledger: Ledger | None = None, *, network: nn.Module | None = None,
+        device: torch.device | str | None = None, spent: float = 0.0,
+    ):  # fmt: skip
+        machine.keep_pages()
+        self.folder = Path(folder) if folder is not None else None
+        self.ledger, self.dataset = ledger or Ledger(), dataset
+        self.device = torch.device(device) if device else machine.choose_device()
+        held = checkpoint.newest(self.folder) if self.folder else None
+        self.recipe = settle(_recipe(recipe, self.folder), dataset)
+        self._build(network, held[1] if held else {}, spent)
+        self.plan = Plan(0, self.feed.per_epoch)
+        self.best_facts: dict[str, Any] | None = None
+        self._best: dict[str, Tensor] = {}
+        self.stopping = self.finished = ""
+        self.waited, self.judged_at = 0, -1
+        if held:
+            self._resume(*held)
+
+    def run(self) -> Iterator[Step]:
+        """Train to the end, one step an item; what an item sees is a state that could be kept.
+
+        `self.finished` then holds the reason: done, early-stopping or time-limit. A signal,
+        `stop(reason)` or a consumer that leaves early leave a checkpoint to go on from.
+        """
+        with on_signal(self.stop):
+            if self.plan.steps == 0:
+                self._start()
+            self._set_off()
+            loop = steps(self.state, self.feed, lambda at: self.rate(self.plan.done(at)))
+            try:
+                while not (reason := self._reason()):
+                    step = next(loop)
+                    self._after(step)
+                    yield step
+            except GeneratorExit:
+                self.save()
+                raise
+            self._finish(reason)
+
+    def stop(self, reason: str = "stopped") -> None:
+        """End before the next step, with a checkpoint."""
+        self.stopping = reason
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that trains: float images `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""
+        return self.state.model
+
+    def best(self) -> Trained:
+        """The best model on validation so far (the average, with EMA), else the present one."""
+        model = Trained(copy.deepcopy(self.state.judged.network), self.facts)  # type: ignore[arg-type]
+        model.to(self.device)
+        if weights := self._best_weights():
+            model.load_state_dict(weights)
+        return model.eval().requires_grad_(True)
+
+    # How a run begins, goes on and ends.
+
+    def _build(self, network: nn.Module | None, facts: dict[str, Any], spent: float) -> None:
+        recipe, data = self.recipe, self.dataset
+        model, fresh = make_classifier(recipe, data, network, weights=not facts)
+        self.recipe = recipe = settle_layout(recipe, model)
+        self.fresh = facts.get("fresh", fresh)
+        self.facts = facts_of(
+            recipe, data, model.mean.flatten().tolist(), model.std.flatten().tolist()
+        )
+        self.state = make_state(recipe, model, self.fresh, self.device)
+        self.feed = make_feed(recipe, data, self.device)
+        self.judge = Judge(data, self.state.criterion, recipe.seed, batch_size=256)
+        self.clock = Clock(facts.get("seconds", 0.0) + spent)
+        limit, vault = recipe.training.time_limit, len(getattr(data, "vault", ()) or ())
+        self.budget = Budget(limit, self.clock, self.judge, vault, self.feed.batch_size)
+
+    def _start(self) -> None:
+        """Settle what only time and the machine can tell, and put it on record."""
+        recipe, state, feed, ledger = self.recipe, self.state, self.feed, self.ledger
+        self._describe_model()
+        recipe = probes.settle_threads(recipe, state, feed, ledger)
+        ledger.write("environment", **machine.environment(self.device))
+        recipe = probes.settle_precision(recipe, state, feed)
+        tenth = (recipe.training.time_limit or 1200.0) / 10
+        recipe = probes.settle_rate(recipe, state, feed, ledger, time.monotonic() + tenth)
+        self._make_plan(recipe)
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.replace_text(self.folder / RECIPE, self.recipe.to_toml())
+        ledger.write("recipe", recipe=self.recipe.tree())
+        self.save()
+
+    def _make_plan(self, recipe: Recipe) -> None:
+        if recipe.training.time_limit:
+            self.budget.pace = probes.step_seconds(self.state, self.feed)
+        wish = probes.wished_epochs(recipe, self.feed)
+        self.plan, reason = self.budget.plan(self.feed.per_epoch, wish)
+        self.recipe = probes.with_training(recipe, epochs=self.plan.epochs)
+        self.facts["recipe"] = self.recipe.tree()
+        self._write_plan(reason)
+
+    def _write_plan(self, reason: str) -> None:
+        self.ledger.write(
+            "plan", epochs=self.plan.epochs, steps=self.plan.steps, reason=reason,
+            step=self.state.step, step_seconds=self.budget.pace,
+        )  # fmt: skip
+
+    def _describe_model(self) -> None:
+        rows = summary(self.model.network, self.dataset.channels, tuple(self.dataset.size))  # type: ignore[arg-type]
+        count = sum(weight.numel() for weight in self.model.parameters())
+        name, flops = self.recipe.model.name, total_flops(rows)
+        self.ledger.write("model", name=name, parameters=count, flops=flops, layers=rows)
+
+    def _resume(self, tensors: dict[str, Tensor], facts: dict[str, Any], notes: list[str]) -> None:
+        if facts["data"] != self._data():
+            raise RunError(
+                f"run: {self.folder} was trained on other data ({facts['data']}, now "
+                f"{self._data()}); give the same data or choose another --out"
+            )
+        self.state.set_precision(str(self.recipe.training.precision))
+        self.state.load(tensors, facts)
+        self.plan = Plan(**facts["plan"])
+        self.best_facts, self.waited = facts["best"], facts["waited"]
+        self.judged_at, self.finished = facts["judged_at"], facts["finished"]
+        self.budget.pace, self.judge.seconds = facts["pace"], facts["judge_seconds"]
+        torch.set_num_threads(int(self.recipe.training.threads))
+        self.ledger.write("resume", step=self.state.step, notes=notes)
+
+    def _data(self) -> dict[str, Any]:
+        data = self.dataset
+        return {
+            "classes": list(data.classes),
+            "train": len(data.train),
+            "validation": len(data.validation),
+        }
+
+    def _set_off(self) -> None:
+        self.rate, self.pulse = rate_of(self.recipe), Pulse(self.ledger)
+        self.saved = self.epoch_began = time.monotonic()
+        self.epoch_step = self.state.step
+        self.model.train()
+
+    # Between the steps.
+
+    def _reason(self) -> str:
+        """Why not to do another step; empty to go on."""
+        patience = self.recipe.training.early_stopping
+        if self.finished or self.stopping:
+            return self.finished or self.stopping
+        if self.state.step >= self.plan.steps:
+            return "time-limit" if self.plan.from_step else "done"
+        if patience is not None and self.waited >= patience:
+            return "early-stopping"
+        return "time-limit" if self.budget.over() else ""
+
+    def _after(self, step: Step) -> None:
+        self.pulse.add(step, self.plan, self.judge.seconds or 0.0)
+        every = self.recipe.training.checkpoint_every
+        if self.plan.ends_epoch(step.step):
+            self._end_epoch()
+        elif every is not None and time.monotonic() - self.saved >= every:
+            self.save()
+
+    def _end_epoch(self) -> None:
+        """Evaluate, keep the best, shorten the plan where it no longer fits, save."""
+        state, began = self.state, self.epoch_began
+        trained = time.monotonic() - began
+        self.budget.pace = trained / max(1, state.step - self.epoch_step)
+        found = self.judge(state.judged)
+        best = better(found, self.best_facts)
+        self.waited = 0 if best else self.waited + 1
+        rate = state.optimizer.param_groups[-1]["lr"]
+        line = {
+            "epoch": self.plan.epoch(state.step),
+            "epochs": self.plan.epochs,
+            "step": state.step,
+        }
+        line |= found | {"seconds": time.monotonic() - began, "rate": rate, "best": best}
+        if best:
+            self._keep(line)
+        self.ledger.write("epoch", **line)
+        self.judged_at = state.step
+        self._replan()
+        self.save()
+        self.epoch_began, self.epoch_step = time.monotonic(), state.step
+        self.pulse.pause(self.epoch_began - began - trained)
+
+    def _replan(self) -> None:
+        plan = self.budget.replan(self.plan, self.state.step)
+        if plan is not self.plan:
+            self.plan = plan
+            self._write_plan("slower than planned")
+
+    def _keep(self, facts: dict[str, Any]) -> None:
+        self.best_facts, weights = facts, self.state.judged.state_dict()
+        if self.folder:
+            checkpoint.write(self.folder / BEST, weights, facts)
+        else:
+            self._best = checkpoint.clones(weights)
+
+    def _best_weights(self) -> dict[str, Tensor]:
+        if not self.folder or self.best_facts is None:
+            return self._best
+        try:
+            return checkpoint.read(self.folder / BEST)[0]
+        except RunError as error:
+            self.ledger.write("note", text=f"{error}; the last weights are used")
+            return {}
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step."""
+        self.saved = time.monotonic()
+        if self.folder is None:
+            return
+        facts = self.state.facts() | {
+            "plan": self.plan.facts(), "seconds": self.clock(), "best": self.best_facts,
+            "waited": self.waited, "judged_at": self.judged_at, "finished": self.finished,
+            "fresh": self.fresh, "data": self._data(), "pace": self.budget.pace,
+            "judge_seconds": self.judge.seconds,
+        }  # fmt: skip
+        self.ledger.sync()
+        path = checkpoint.save(self.folder, self.state.tensors(), facts)
+        self.ledger.write("checkpoint", step=self.state.step, file=path.name)
+
+    def _finish(self, reason: str) -> None:
+        """The last evaluation, checkpoint and model file; nothing again where all is there."""
+        if self.finished:
+            return
+        if not self.stopping:
+            self.finished = reason
+            if self.judged_at != self.state.step and self.state.step:
+                self._end_epoch()
+        self.save()
+        self.ledger.write("stop", reason=reason, step=self.state.step)
+        if self.folder:
+            model = self.best()
+            model.facts["metrics"] = self.best_facts or {}
+            save_trained(self.folder, model)
+
+
+def _recipe(asked: Recipe | None, folder: Path | None) -> Recipe:
+    """The recipe of the run in `folder` where there is one; it must be the one asked for."""
+    path = folder / RECIPE if folder else None
+    if path is None or not path.is_file():
+        return asked or Recipe()
+    held = load_recipe(path)
+    if asked is not None and (other := differences(asked, held)):
+        raise RunError(
+            f"run: {folder} holds a run of another recipe: {other[0]}; choose another --out, or "
+            f"go on as it is with --resume {folder}"
+        )
+    return held
