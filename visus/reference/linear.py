@@ -68,7 +68,7 @@ def log_softmax(x: Any, *, axis: int = -1) -> Array:
     Source: Goodfellow, Bengio & Courville 2016, "Deep Learning", section 6.2.2.3.
     """
     x = float64(x)
-    x = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+    x = x - x.max(axis=axis, keepdims=True)
     return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
 
 

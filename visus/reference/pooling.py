@@ -45,13 +45,15 @@ def max_pool_backward(
 
     Gradient: y[i] equals one active pixel of its window, so dy[i]/dx is 1 for that pixel and 0
     for all others: g[i] is added there (windows may share their winner). Among equal pixels the
-    first in row order is active.
+    first in row order is active. A window without any pixel (dilation can step over a small image)
+    is -inf and has no active one; torch's backward writes out of bounds there.
     """
     x, g = float64(x), float64(g)
     _, where = _winners(x, kernel, stride, padding, dilation, ceil_mode)
     dx = np.zeros((x.shape[0] * x.shape[1], int(np.prod(x.shape[2:]))))
     flat = where.reshape(dx.shape[0], -1)
-    np.add.at(dx, (np.arange(dx.shape[0])[:, None], flat), g.reshape(flat.shape))
+    plane, window = np.nonzero(flat >= 0)
+    np.add.at(dx, (plane, flat[plane, window]), g.reshape(flat.shape)[plane, window])
     return {"x": dx.reshape(x.shape)}
 
 
@@ -175,7 +177,7 @@ def _elements(
 def _winners(
     x: Array, kernel: Sizes, stride: Any, padding: Sizes, dilation: Sizes, ceil: bool
 ) -> tuple[Array, np.ndarray]:
-    """The largest value of each window and its flat place in the plane; the first of equals."""
+    """The largest value of each window and its flat place in the plane (-1: no pixel); the first of equals."""
     shape = (*x.shape[:2], *_outputs(x, kernel, stride, padding, dilation, ceil))
     best, where = np.full(shape, -np.inf), np.full(shape, -1)
     place = np.broadcast_to(np.arange(int(np.prod(x.shape[2:]))).reshape(x.shape[2:]), x.shape)
