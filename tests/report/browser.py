@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -110,10 +111,8 @@ class Browser:
 
     def close(self) -> None:
         if self._session:
-            try:
+            with contextlib.suppress(OSError):
                 self._call("DELETE", self._session)
-            except OSError:
-                pass
         self._process.terminate()
         self._process.wait(20)
 

@@ -18,7 +18,30 @@ from visus.ledger import Line, plain
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 # The kinds of the interface between training and report, as the team fixed it.
-KINDS = ["run", "environment", "recipe", "data", "split", "model", "sheet", "threads", "range-test", "plan", "step", "epoch", "checkpoint", "resume", "stop", "look", "confusion", "per-class", "mistakes", "finding", "trial", "end"]
+KINDS = [
+    "run",
+    "environment",
+    "recipe",
+    "data",
+    "split",
+    "model",
+    "sheet",
+    "threads",
+    "range-test",
+    "plan",
+    "step",
+    "epoch",
+    "checkpoint",
+    "resume",
+    "stop",
+    "look",
+    "confusion",
+    "per-class",
+    "mistakes",
+    "finding",
+    "trial",
+    "end",
+]
 EVIL = [
     "<script>alert(1)</script>",
     "</title><img src=x onerror=alert(1)>",
@@ -140,7 +163,9 @@ def _train(write: Writer, epochs: int, steps: int, best: float, draw: random.Ran
         part = epoch / epochs
         train = best * 0.45 + 0.5 * math.exp(-5 * part) * (1 - part * 0.9)
         validation = (
-            best * 1.01 + 0.45 * math.exp(-4.4 * part) * (1 - part * 0.7) + draw.gauss(0, 0.006)
+            best * 1.01
+            + 0.45 * math.exp(-4.4 * part) * (1 - part * 0.7)
+            + best * draw.gauss(0, 0.03)
         )
         better, low = validation < low, min(low, validation)
         write.write("epoch", 3.1, epoch=epoch, epochs=epochs, step=epoch * steps, train_error=train,
@@ -279,7 +304,18 @@ def evil() -> list[Line]:
 
 
 def hundred() -> list[str]:
-    words = ["apple", "bear", "castle", "dolphin", "elm", "forest", "girl", "hamster", "island", "jaguar"]
+    words = [
+        "apple",
+        "bear",
+        "castle",
+        "dolphin",
+        "elm",
+        "forest",
+        "girl",
+        "hamster",
+        "island",
+        "jaguar",
+    ]
     return [f"{word}_{i}" if i else word for i in range(10) for word in words]
 
 

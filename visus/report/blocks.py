@@ -44,14 +44,19 @@ class Cell:
     color: str = "train"
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], label: str) -> Markup:
-    """A table that scrolls in its own frame where it is wider than the page."""
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[Any]], label: str, *, small: bool = False
+) -> Markup:
+    """A table that scrolls in its own frame where it is wider than the page.
+
+    A `small` one is only as wide as its words.
+    """
     head = tag("tr", [_heading(column) for column in columns])
     body = [
         tag("tr", [_cell(c, column) for c, column in zip(row, columns, strict=True)])
         for row in rows
     ]
-    made = tag("table", tag("thead", head), tag("tbody", body))
+    made = tag("table", tag("thead", head), tag("tbody", body), class_="small" if small else None)
     return tag("div", made, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
@@ -86,7 +91,7 @@ def picture(png: Any, alt: str) -> Markup:
     """A base64 PNG as an image; an empty frame where it is no such thing."""
     if not isinstance(png, str) or not _BASE64.fullmatch(png):
         return tag("span", "no image", class_="noimage")
-    return tag("img", src=f"data:image/png;base64,{png}", alt=alt, loading="lazy")
+    return tag("img", src=f"data:image/png;base64,{png}", alt=alt)
 
 
 def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
@@ -98,7 +103,8 @@ def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 def code(value: Any) -> Markup:
-    return tag("code", words.text(value))
+    empty = {"[]": "[]", "{}": "{}", "None": "not set"}.get(repr(value))
+    return tag("code", empty or words.text(value))
 
 
 def rest(shown: int, of: int, what: str) -> Markup | None:

@@ -99,7 +99,7 @@ class Curve(Kind):
         xs, ys = zip(*points(value), strict=True)
         label = str(value.get("x_label", "step")) if isinstance(value, dict) else "step"
         chart = line_chart(
-            name, [Series(name, xs, ys)], Axis(label, words.plain), Axis(name, words.plain)
+            name, [Series("value", xs, ys)], Axis(label, words.plain), Axis(name, words.plain)
         )
         return figure(name, chart)
 

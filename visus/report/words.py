@@ -48,7 +48,9 @@ def plain(value: Any, digits: int = 3) -> str:
         return odd
     x = float(value)
     if x and not 1e-4 <= abs(x) < 1e7:
-        return f"{x:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e")
+        mantissa, power = f"{x:.{digits - 1}e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(power)}"
     if abs(x) >= 10 ** (digits - 1):
         return whole(round(x))
     return f"{x:.{digits}g}"
@@ -135,7 +137,9 @@ def text(value: Any) -> str:
 
 def shape(value: Any) -> str:
     """A tensor shape: 64 × 16 × 16."""
-    return " × ".join(map(text, value)) if isinstance(value, (list, tuple)) else text(value)
+    return (
+        "\u00a0×\u00a0".join(map(text, value)) if isinstance(value, (list, tuple)) else text(value)
+    )
 
 
 def some(n: Any, noun: str, plural: str | None = None) -> str:

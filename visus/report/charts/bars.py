@@ -24,7 +24,7 @@ class Bar:
 
     @property
     def total(self) -> float:
-        return sum(v for v, _ in self.parts if math.isfinite(v))
+        return sum(abs(v) for v, _ in self.parts if math.isfinite(v))
 
 
 def bar_chart(
@@ -38,18 +38,39 @@ def bar_chart(
     return both(lambda width: _draw(width, title, bars, format, keys))
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Where the bars begin and how long they are; on a phone long names stand above them."""
+
+    left: float
+    room: float
+    scale: float
+    above: bool
+
+    @property
+    def step(self) -> float:
+        return 40.0 if self.above else 24.0
+
+
 def _draw(width, title, bars: Sequence[Bar], format, keys) -> Markup:
-    room = min(max((words.width(bar.name) for bar in bars), default=0), 14 if width < 500 else 26)
-    left, top, step = 12 + 7.2 * room, 26.0 if keys else 6.0, 24
-    said = {id(bar): bar.said or format(bar.total) for bar in bars}
-    right = 18 + 7 * max((words.width(text) for text in said.values()), default=0)
-    most = max([*(abs(bar.total) for bar in bars), *(bar.limit or 0 for bar in bars)], default=0)
-    scale = (width - left - right) / (most or 1)
+    said = [bar.said or format(bar.total) for bar in bars]
+    layout, top = _lay_out(width, bars, said), 26.0 if keys else 6.0
     rows = [
-        _row(bar, said[id(bar)], top + step * n, left, room, scale) for n, bar in enumerate(bars)
+        _row(bar, text, top + layout.step * n, layout)
+        for n, (bar, text) in enumerate(zip(bars, said, strict=True))
     ]
-    desc = "; ".join(f"{bar.name}: {said[id(bar)]}" for bar in bars)
-    return svg(width, top + step * len(bars) + 4, title, desc, _keys(keys), rows)
+    desc = "; ".join(f"{bar.name}: {text}" for bar, text in zip(bars, said, strict=True))
+    return svg(width, top + layout.step * len(bars) + 4, title, desc, _keys(keys), rows)
+
+
+def _lay_out(width: float, bars: Sequence[Bar], said: Sequence[str]) -> _Layout:
+    longest = max((words.width(bar.name) for bar in bars), default=0)
+    above = width < 500 and longest > 14
+    room = min(longest, 42)
+    left = 4.0 if above else 12 + 6.9 * room
+    right = 18 + 7 * max(map(words.width, said), default=0)
+    most = max([*(bar.total for bar in bars), *(bar.limit or 0 for bar in bars)], default=0)
+    return _Layout(left, room, max(width - left - right, 40) / (most or 1), above)
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:
@@ -61,17 +82,20 @@ def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:
     return drawn
 
 
-def _row(bar: Bar, said: str, y: float, left: float, room: float, scale: float) -> Markup:
-    at, drawn = left, []
+def _row(bar: Bar, said: str, y: float, layout: _Layout) -> Markup:
+    name = words_at(layout.left - 8, y + 15.5, words.cut(bar.name, layout.room), "end", "tick")
+    if layout.above:
+        name = words_at(layout.left, y + 12, words.cut(bar.name, layout.room), "start", "tick")
+        y += 15
+    at, drawn = layout.left, []
     for value, color in bar.parts:
-        wide = abs(value) * scale if math.isfinite(value) else 0.0
+        wide = abs(value) * layout.scale if math.isfinite(value) else 0.0
         drawn.append(tag("rect", x=at, y=y + 3, width=wide, height=16, class_=f"fill c-{color}"))
         at += wide
     if bar.limit is not None:
-        mark = left + bar.limit * scale
+        mark = layout.left + bar.limit * layout.scale
         drawn.append(line(mark, y, mark, y + 22, "limit"))
         at = max(at, mark)
-    name = words_at(left - 8, y + 15.5, words.cut(bar.name, room), "end", "tick")
     value = words_at(at + 7, y + 15.5, said, "start", "value")
     return tag("g", tag("title", f"{bar.name}: {said}"), name, drawn, value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from visus.report.charts.frame import Box, both, grid, line, svg, words_at
 from visus.report.charts.scale import Axis, Scale
 from visus.report.markup import tag
 
-MOST = 400
+MOST, MOST_CROSSES = 400, 15
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,35 @@ def _thin(one: Series) -> Series:
 
 
 def _curve(one: Series, x: Scale, y: Scale, box: Box) -> Markup:
-    path, pen, dots = [], "M", []
-    for at, value in zip(one.xs, one.ys, strict=True):
-        if not math.isfinite(value):
-            pen = "M"
-            dots.append(words_at(x(at), box.top + 4, "×", "middle", "odd"))
-            continue
-        height = max(min(y(value), box.height - box.bottom + 1), box.top - 6)
-        path.append(f"{pen}{x(at):.1f} {height:.1f}")
-        pen = "L"
-        if len(one.xs) <= 30:
-            dots.append(tag("circle", cx=x(at), cy=height, r=2.6, class_="dot"))
     dash = " dash" if one.dash else ""
-    body = tag("path", d=" ".join(path) or "M0 0", class_=f"curve{dash}")
-    return tag("g", body, dots, class_=f"series c-{one.color}")
+    body = tag("path", d=_path(one, x, y, box), class_=f"curve{dash}")
+    return tag("g", body, _dots(one, x, y, box), class_=f"series c-{one.color}")
+
+
+def _path(one: Series, x: Scale, y: Scale, box: Box) -> str:
+    """The pen is lifted where a value is not finite, or stays beyond the upper edge."""
+    path, pen, beyond, edge = [], "M", False, box.top - 6
+    for at, value in zip(one.xs, one.ys, strict=True):
+        height = y(value) if math.isfinite(value) else math.nan
+        out = height < edge
+        if math.isnan(height) or (out and beyond and pen == "M"):
+            pen = "M"
+        else:
+            path.append(f"{pen}{x(at):.1f} {max(height, edge):.1f}")
+            pen = "M" if out and path[-1][0] == "L" else "L"
+        beyond = out
+    return " ".join(path) or "M0 0"
+
+
+def _dots(one: Series, x: Scale, y: Scale, box: Box) -> list[Markup]:
+    """Points of a short series, and a cross where a value is not finite."""
+    odd = [at for at, value in zip(one.xs, one.ys, strict=True) if not math.isfinite(value)]
+    few = odd[:: math.ceil(len(odd) / MOST_CROSSES)] if odd else []
+    drawn = [words_at(x(at), box.top + 4, "×", "middle", "odd") for at in few]
+    for at, value in zip(one.xs, one.ys, strict=True):
+        if math.isfinite(value) and len(one.xs) <= 30 and y(value) >= box.top - 6:
+            drawn.append(tag("circle", cx=x(at), cy=y(value), r=2.6, class_="dot"))
+    return drawn
 
 
 def _marks(box: Box, x: Scale, marks: Sequence[Mark]) -> list[Markup]:
@@ -110,8 +126,8 @@ def _marks(box: Box, x: Scale, marks: Sequence[Mark]) -> list[Markup]:
     for mark in marks:
         at, right = x(mark.x), x(mark.x) > (box.left + box.width - box.right) * 0.55
         drawn.append(line(at, box.top - 6, at, box.height - box.bottom, "mark"))
-        side = ("end", -6) if right else ("start", 6)
-        drawn.append(words_at(at + side[1], box.top - 2, mark.words, side[0], "said"))
+        side = ("end", 4) if right else ("start", -4)
+        drawn.append(words_at(at + side[1], box.top - 10, mark.words, side[0], "said"))
     return drawn
 
 
@@ -121,15 +137,17 @@ def _last(one: Series) -> float:
 
 def _names(box: Box, series: Sequence[Series], y: Scale) -> list[Markup]:
     """The name and last value of each curve at its end, kept apart from one another."""
-    ends = [(min(max(y(v), box.top), box.height - box.bottom), one, v)
-            for one in series if math.isfinite(v := _last(one))]  # fmt: skip
+    heights = [y(v) if math.isfinite(v := _last(one)) else box.top for one in series]
+    ends = sorted(zip(heights, series, strict=True), key=lambda end: end[0])
     drawn, free = [], box.top
-    for n, (height, one, value) in enumerate(sorted(ends, key=lambda end: end[0])):
+    for n, (height, one) in enumerate(ends):
         rest = len(ends) - n - 1
-        height = min(max(height, free), box.height - box.bottom - 30 * rest)
+        height = min(max(height, free), box.height - box.bottom - 18 - 32 * rest)
         at = box.width - box.right + 12
-        drawn.append(words_at(at, height + 1, one.name, "start", f"name c-{one.color}"))
-        drawn.append(words_at(at, height + 15, y.axis.format(value), "start", "value"))
+        drawn.append(
+            words_at(at, height + 1, words.cut(one.name, 16), "start", f"name c-{one.color}")
+        )
+        drawn.append(words_at(at, height + 15, y.axis.format(one.ys[-1]), "start", "value"))
         free = height + 32
     return drawn
 
@@ -139,9 +157,8 @@ def _key(box: Box, series: Sequence[Series], y: Scale) -> list[Markup]:
     drawn = []
     for n, one in enumerate(series):
         at, height = 4 + (n % 2) * box.width / 2, 31 + 16 * (n // 2)
-        value = y.axis.format(_last(one)) if math.isfinite(_last(one)) else "not a number"
         bold = tag("tspan", words.cut(one.name, 16), class_=f"name c-{one.color}")
-        drawn.append(words_at(at, height, [bold, " ", value], "start", "tick"))
+        drawn.append(words_at(at, height, [bold, " ", y.axis.format(one.ys[-1])], "start", "tick"))
     return drawn
 
 
@@ -152,7 +169,7 @@ def _pointing(box: Box, series: Sequence[Series], x: Scale, y: Scale) -> list[Ma
     at = [x(v) for v in known]
     edges = [
         box.left,
-        *((a + b) / 2 for a, b in zip(at, at[1:], strict=False)),
+        *((a + b) / 2 for a, b in itertools.pairwise(at)),
         box.width - box.right,
     ]
     return [

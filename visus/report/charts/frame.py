@@ -12,7 +12,7 @@ from markupsafe import Markup
 from visus.report.charts.scale import Scale
 from visus.report.markup import tag
 
-WIDE, SLIM = 880, 340
+WIDE, SLIM = 880, 328
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Box:
         return self.width <= SLIM
 
 
-def both(draw: Callable[[float], Markup], class_: str = "chart") -> Markup:
+def both(draw: Callable[[float], Markup], class_: str = "chart", wide: float = WIDE) -> Markup:
     """The chart for a desktop and for a phone; the page's style sheet shows one of them."""
-    wide, slim = draw(WIDE), draw(SLIM)
-    return tag(
-        "div", tag("div", wide, class_="wide"), tag("div", slim, class_="slim"), class_=class_
-    )
+    large, slim = tag("div", draw(wide), class_="wide"), tag("div", draw(SLIM), class_="slim")
+    return tag("div", large, slim, class_=class_)
 
 
-def svg(width: float, height: float, title: str, desc: str, *children: Any) -> Markup:
+def svg(
+    width: float, height: float, title: str, desc: str, *children: Any, class_: str | None = None
+) -> Markup:
     """An svg element that says what it shows to those who cannot see it."""
     key = hashlib.blake2s(f"{title}{desc}{width}{children}".encode(), digest_size=5).hexdigest()
     return tag(
@@ -51,6 +51,7 @@ def svg(width: float, height: float, title: str, desc: str, *children: Any) -> M
         width=width,
         height=height,
         role="img",
+        class_=class_,
         aria_labelledby=f"t{key} d{key}",
     )
 
@@ -69,10 +70,10 @@ def grid(box: Box, x: Scale, y: Scale) -> list[Markup]:
     bottom, right = box.height - box.bottom, box.width - box.right
     return [
         *(line(box.left, y(t), right, y(t), "grid") for t in y.ticks),
-        *(words_at(box.left - 7, y(t) + 4, y.axis.format(t), "end", "tick") for t in y.ticks),
+        *(words_at(box.left - 7, y(t) + 4, y.axis.tick(t), "end", "tick") for t in y.ticks),
         line(box.left, bottom, right, bottom, "axis"),
         *(line(x(t), bottom, x(t), bottom + 4, "axis") for t in x.ticks),
-        *(words_at(x(t), bottom + 18, x.axis.format(t), "middle", "tick") for t in x.ticks),
+        *(words_at(x(t), bottom + 18, x.axis.tick(t), "middle", "tick") for t in x.ticks),
         words_at((box.left + right) / 2, box.height - 4, x.axis.label, "middle", "label"),
         words_at(4, 13, y.axis.label, "start", "label"),
     ]

@@ -37,11 +37,13 @@ def _draw(width: float, title: str, names: Sequence[str], table: Table, rows, co
     heads = [[_head(name, left - 6, top + (i + 0.5) * cell, room, font, "end", 0),
               _head(name, left + (i + 0.5) * cell, top - 6, room, font, "start", -90)]
              for i, name in enumerate(names)]  # fmt: skip
-    cells = [_row(i, names, table[i], left, top + i * cell, cell) for i in range(len(names))]
+    full = _worst_share(table)
+    cells = [_row(i, names, table[i], left, top + i * cell, cell, full) for i in range(len(names))]
     right = sum(table[i][i] for i in range(len(names)))
     total = sum(map(sum, table)) or 1
     desc = f"{len(names)} classes; {words.percent(right / total)} on the diagonal are right."
-    return svg(math.ceil(wide), math.ceil(top + n * cell + 8), title, desc, label, heads, cells)
+    big = "big" if wide > 1.1 * width else None  # keeps its size, and scrolls
+    return svg(wide, top + n * cell + 8, title, desc, label, heads, cells, class_=big)
 
 
 def _cell(width: float, n: int, room: float) -> tuple[float, float]:
@@ -61,18 +63,26 @@ def _head(
     return tag("g", tag("title", name), text)
 
 
-def _row(i: int, names: Sequence[str], row: Sequence[float], left: float, y: float, cell: float):
+def _worst_share(table: Table) -> float:
+    """The share that gets the full color of an error: the worst one, but 10 % at least."""
+    shares = [
+        v / sum(row) for i, row in enumerate(table) for j, v in enumerate(row) if i != j and v
+    ]
+    return max([0.1, *shares])
+
+
+def _row(i: int, names: Sequence[str], row: Sequence[float], left, y, cell, full) -> list[Markup]:
     total = sum(row)
     return [
-        _one(names[i], names[j], row[j], total, i == j, left + j * cell, y, cell)
+        _one(names[i], names[j], row[j], total, i == j, left + j * cell, y, cell, full)
         for j in range(len(names))
         if row[j] or i == j or cell >= NUMBERED
     ]
 
 
-def _one(true, said, count, total, right, x, y, cell) -> Markup:
+def _one(true, said, count, total, right, x, y, cell, full) -> Markup:
     share = count / total if total else 0.0
-    strength = min(1.0, share if right else math.sqrt(share)) if count else 0.0
+    strength = share if right else 0.9 * math.sqrt(share / full)
     hue = "right" if right else "wrong"
     gap = 1.0 if cell > 14 else 0.4
     area = tag("rect", x=x + gap / 2, y=y + gap / 2, width=cell - gap, height=cell - gap,

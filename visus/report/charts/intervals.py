@@ -11,6 +11,8 @@ from visus.report.charts.frame import Box, both, line, svg, words_at
 from visus.report.charts.scale import Axis, Scale
 from visus.report.markup import tag
 
+MIDDLE = 560
+
 
 @dataclass(frozen=True)
 class Dot:
@@ -25,17 +27,17 @@ class Dot:
 
 def dot_chart(title: str, dots: Sequence[Dot], axis: Axis) -> Markup:
     """Numbers side by side on one axis, named and valued at their dot."""
-    return both(lambda width: _draw(width, title, dots, axis))
+    return both(lambda width: _draw(width, title, dots, axis), wide=MIDDLE)
 
 
 def _draw(width: float, title: str, dots: Sequence[Dot], axis: Axis) -> Markup:
-    box = Box(width, 46 + 34 * len(dots), 82, 22, 8, 42)
+    box = Box(width, 46 + 34 * len(dots), 88, 22, 8, 42)
     values = [v for dot in dots for v in (dot.value, dot.low, dot.high) if v is not None]
-    x = Scale(axis, values, box.left, box.width - box.right, 4 if width < 500 else 7)
+    x = Scale(axis, values, box.left, box.width - box.right, 4 if width < 500 else 5)
     bottom = box.height - box.bottom
     rows = [_row(dot, x, 26 + 34 * n, box) for n, dot in enumerate(dots)]
     ticks = [[line(x(t), 6, x(t), bottom, "grid"),
-              words_at(x(t), bottom + 18, axis.format(t), "middle", "tick")]
+              words_at(x(t), bottom + 18, axis.tick(t), "middle", "tick")]
              for t in x.ticks]  # fmt: skip
     label = words_at(
         (box.left + box.width - box.right) / 2, box.height - 5, axis.label, "middle", "label"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,14 @@ class Axis:
     low: float | None = None
     high: float | None = None
 
+    def tick(self, value: float) -> str:
+        """A tick's label: round values without decimals of zero (20 %, not 20.0 %)."""
+        return re.sub(r"\.(\d*?)0+(?=\D*$)", _fraction, self.format(value))
+
+
+def _fraction(found: re.Match[str]) -> str:
+    return f".{found[1]}" if found[1] else ""
+
 
 class Scale:
     """Maps the values of one axis to the pixels from `start` to `stop`."""
@@ -34,6 +43,8 @@ class Scale:
         known = [v for v in values if math.isfinite(v) and (v > 0 or not axis.log)]
         self.low, self.high = _domain(axis, known)
         self.ticks = self._ticks(ticks)
+        if axis.zero and axis.high is None and len(self.ticks) > 1 and not axis.log:
+            self._reach()
 
     def __call__(self, value: float) -> float:
         low, high, value = self._map(self.low), self._map(self.high), self._map(value)
@@ -42,6 +53,13 @@ class Scale:
     def _map(self, value: float) -> float:
         # A logarithm has no zero: what is at or below the axis' end is drawn a bit under it.
         return math.log10(max(value, self.low * 0.7)) if self.axis.log else value
+
+    def _reach(self) -> None:
+        """The axis ends on a tick where the next one is near."""
+        step = self.ticks[1] - self.ticks[0]
+        above = self.ticks[-1] + step
+        if self.high > self.ticks[-1] + 0.3 * step:
+            self.high, self.ticks = above, [*self.ticks, above]
 
     def _ticks(self, n: int) -> list[float]:
         find = _log_ticks if self.axis.log else _linear_ticks

@@ -68,7 +68,7 @@ def _pairs(names: Sequence[str], matrix: list[list[float]]) -> Markup | None:
     ]
     found.sort(key=lambda pair: -pair[0])
     bars = [
-        Bar(f"{words.cut(names[i], 12)} → {words.cut(names[j], 12)}", [(count, "wrong")], None,
+        Bar(f"{words.cut(names[i], 18)} → {words.cut(names[j], 18)}", [(count, "wrong")], None,
             f"{words.whole(count)} of {words.whole(sum(matrix[i]))}")
         for count, i, j in found[:MOST_PAIRS]
     ]  # fmt: skip

@@ -75,7 +75,7 @@ def _table(names: list[str], counts: dict[str, dict[str, int]]) -> Markup:
         [name, *(words.whole(counts[split].get(name, 0)) for split in SPLITS)] for name in names
     ]
     heads = [Column("class"), *(Column(split, numeric=True) for split in SPLITS)]
-    return table(heads, rows, "Images per class")
+    return table(heads, rows, "Images per class", small=True)
 
 
 def _bad(bad: Any) -> Markup | None:
@@ -103,5 +103,5 @@ def _moments(line: dict) -> Markup | None:
     return join(
         tag("h3", "Normalization"),
         tag("p", said, class_="note"),
-        table(heads, rows, "Normalization"),
+        table(heads, rows, "Normalization", small=True),
     )

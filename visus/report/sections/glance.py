@@ -34,7 +34,7 @@ def _answer(story: Story) -> list[Any]:
             n = line.get("n") if line is look else story.size("validation")
             return _number(noun, error, line, n, _caution(story, line is look))
     return [
-        tag("p", "No error measured yet", class_="noun"),
+        tag("p", "No error measured" if story.end else "No error measured yet", class_="noun"),
         tag("p", _standing(story), class_="say"),
     ]
 

@@ -20,7 +20,7 @@ class Looks(Section):
                 "The more often a choice follows a look, the less the test error means.")  # fmt: skip
         if not looks:
             return lead("The test images have not been looked at. ", said)
-        heads = [Column("look", True), Column("when"), Column("reason"), Column("images", True),
+        heads = [Column("look"), Column("when"), Column("reason"), Column("images", True),
                  Column("error", True), Column("95 % interval"), Column("loss", True)]  # fmt: skip
         rows = [
             [

@@ -36,8 +36,8 @@ def _card(story: Story, item: dict) -> Markup:
         "li",
         picture(item.get("png"), f"{name}: {true}, taken for {said}"),
         tag("p", tag("span", "true ", class_="noun"), tag("b", true, class_="c-right")),
-        tag("p", tag("span", "said ", class_="noun"), tag("b", said, class_="c-wrong"),
-            tag("span", f" {words.percent(item.get('probability'))}")),
+        tag("p", tag("span", "said ", class_="noun"), tag("b", said, class_="c-wrong")),
+        tag("p", f"{words.percent(item.get('probability'))} sure"),
         tag("p", name, class_="file"),
         title=f"{name}\ntrue: {true}\npredicted: {said}",
     )  # fmt: skip
