@@ -57,6 +57,24 @@ def blobs(n: int = 64, held: int = 32, classes: int = 3, side: int = 8, channels
     return Tiny(Images(pixels[:n], targets[:n]), Images(pixels[n:], targets[n:]), names)
 
 
+def write_images(data: Tiny, path: str) -> None:
+    """Keep a data set in one safetensors file, for another process."""
+    from safetensors.torch import save_file
+
+    parts = {"train": data.train, "validation": data.validation}
+    tensors = {f"{k}.pixels": v.pixels for k, v in parts.items()}
+    save_file(tensors | {f"{k}.targets": v.targets for k, v in parts.items()}, path)
+
+
+def read_images(path: str) -> Tiny:
+    """What `write_images` kept; class names are the numbers of the classes."""
+    from safetensors.torch import load_file
+
+    held = load_file(path)
+    parts = [Images(held[f"{k}.pixels"], held[f"{k}.targets"]) for k in ("train", "validation")]
+    return Tiny(*parts, [str(k) for k in range(int(held["train.targets"].max()) + 1)])
+
+
 def digits() -> Tiny:
     """The 1,797 real 8x8 digits of scikit-learn, 300 of them for validation."""
     from sklearn.datasets import load_digits
