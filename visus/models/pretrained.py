@@ -34,9 +34,11 @@ def _read(path: Path):
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        weights = load_file(path)
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
             f"pretrained: cannot read {path}: {reason}; give a .safetensors file"
         ) from None
+    # A model that visus wrote keeps its network beside the normalization of its input.
+    return {name.removeprefix("network."): weight for name, weight in weights.items()}
