@@ -61,10 +61,14 @@ def test_depthwise_and_numbers_for_all_axes():
     close(convolution(x, weight, stride=2, padding=1, groups=5), wanted)
 
 
+def _plain(x, weight):
+    return F.conv2d(x, weight)
+
+
 def test_a_large_mean_costs_no_digits():
     rng = np.random.default_rng(1)
     args = {"x": 1e4 + rng.normal(size=(2, 3, 5, 5)), "weight": rng.normal(size=(2, 3, 3, 3))}
-    check(convolution, convolution_backward, lambda x, weight: F.conv2d(x, weight), **args)
+    check(convolution, convolution_backward, _plain, **args)
 
 
 # ---- the gradients are convolutions ---------------------------------------------------
@@ -75,29 +79,28 @@ CASES = [(1, 0, 1), (1, 2, 1), (2, 1, 1), (3, 2, 2), (1, 1, 3), (2, 3, 2)]
 @pytest.mark.parametrize(("s", "p", "d"), CASES)
 def test_the_gradient_by_x_is_a_convolution_of_the_spread_gradient(s, p, d):
     rng = np.random.default_rng(s + 10 * p)
-    k, n = 3, d * 2 + 1 + 2 * s  # three windows and no pixel left over when p = 0
+    k, n = 3, d * 2 + 2 + 2 * s  # with stride, pixels are left over behind the last window
     x, weight = rng.normal(size=(2, 3, n, n)), rng.normal(size=(4, 3, k, k))
     y = convolution(x, weight, stride=s, padding=p, dilation=d)
     g = rng.normal(size=y.shape)
-    spread = np.zeros((2, 4, *(s * (m - 1) + 1 for m in y.shape[2:])))
+    m = y.shape[-1]
+    spread = np.zeros((2, 4, s * (m - 1) + 1, s * (m - 1) + 1))
     spread[:, :, ::s, ::s] = g
     mirrored = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    unseen = n + 2 * p - d * (k - 1) - 1 - s * (m - 1)  # pixels behind the last window
     edge = d * (k - 1) - p
-    left = n + d * (k - 1) - spread.shape[2] - edge
-    dx = convolution(pad(spread, [(edge, left)] * 2), mirrored, dilation=d)
+    dx = convolution(pad(spread, [(edge, edge + unseen)] * 2), mirrored, dilation=d)
     close(dx, convolution_backward(g, x, weight, stride=s, padding=p, dilation=d)["x"])
-    transposed = F.conv_transpose2d(
-        *map(torch.tensor, (g, weight)), stride=s, padding=p, dilation=d,
-        output_padding=left - edge,
-    ) if 0 <= left - edge < max(s, d) else None  # fmt: skip
-    if transposed is not None:
-        close(dx, transposed, what="torch's transposed convolution")
+    theirs = F.conv_transpose2d(
+        torch.tensor(g), torch.tensor(weight), None, s, p, output_padding=unseen, dilation=d
+    )
+    close(dx, theirs, what="torch's transposed convolution")
 
 
 @pytest.mark.parametrize(("s", "p", "d"), CASES)
 def test_the_gradient_by_weight_is_a_convolution_with_the_gradient(s, p, d):
     rng = np.random.default_rng(s + 10 * p)
-    n = d * 2 + 1 + 2 * s - 2 * p if d * 2 + 1 + 2 * s > 2 * p else d * 2 + 1
+    n = d * 2 + 2 + 2 * s
     x, weight = rng.normal(size=(2, 3, n, n)), rng.normal(size=(4, 3, 3, 3))
     y = convolution(x, weight, stride=s, padding=p, dilation=d)
     g = rng.normal(size=y.shape)

@@ -78,7 +78,7 @@ def _switch(x, mean_weight, var_weight, gamma, beta):
         w * x.var(a, correction=0, keepdim=True)
         for w, a in zip(var_weight.softmax(0), over, strict=True)
     )
-    return (x - mean) / torch.sqrt(var + 1e-5) * wide(gamma, x) + wide(beta, x)
+    return (x - mean) / (var + 1e-5) ** 0.5 * wide(gamma, x) + wide(beta, x)
 
 
 @pytest.mark.parametrize("mean", [0.0, 100.0])

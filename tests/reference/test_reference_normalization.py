@@ -130,7 +130,7 @@ def test_batch_norm_at_test_time_is_that_of_torch():
     check(
         lambda x, gamma, beta: n.batch_norm_test(x, mean, var, gamma, beta),
         lambda g, x, gamma, beta: n.batch_norm_test_backward(g, x, mean, var, gamma, beta),
-        lambda x, gamma, beta: F.batch_norm(x, *(x.new_tensor(a) for a in (mean, var)), gamma, beta),
+        lambda x, gamma, beta: F.batch_norm(x, x.new_tensor(mean), x.new_tensor(var), gamma, beta),
         x=rng.normal(size=(4, 6, 5, 3)), gamma=rng.normal(size=6), beta=rng.normal(size=6),
     )  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_batch_norm_at_test_time_is_that_of_torch():
 
 def test_relations_between_the_norms():
     x = 100 + rng.normal(size=(3, 6, 4, 5))
-    args = x, rng.normal(size=6), rng.normal(size=6)
+    args: tuple = (x, rng.normal(size=6), rng.normal(size=6))
     close(n.group_norm(x, 6, *args[1:]), n.instance_norm(*args), 0)
     close(n.group_norm(x, 1, *args[1:]), n.layer_norm(*args), 0)
     close(n.batch_norm(x[:1], *args[1:]), n.instance_norm(x[:1], *args[1:]), 0)

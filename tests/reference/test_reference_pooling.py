@@ -96,7 +96,8 @@ def test_the_first_of_equals_is_active():
 
 
 def test_a_window_without_pixels_is_minus_infinity_and_passes_nothing_back():
-    x, options = np.ones((1, 1, 1, 1)), {"stride": 1, "padding": 1, "dilation": 2}
+    x = np.ones((1, 1, 1, 1))
+    options: dict = {"stride": 1, "padding": 1, "dilation": 2}
     close(p.max_pool(x, 2, **options), [[[[-np.inf]]]])
     close(p.max_pool_backward(np.ones((1, 1, 1, 1)), x, 2, **options)["x"], 0 * x)
 

@@ -34,7 +34,7 @@ def check(
     theirs: Callable[..., torch.Tensor],
     /,
     *,
-    tolerance: float = 1e-12,
+    tolerance: Any = 1e-12,
     **args: Any,
 ) -> None:
     """Forward and every gradient against torch: `forward(**args)` beside `theirs(**args)`."""

@@ -35,6 +35,8 @@ def unit(x: Any, parts: Unit, *, rate: Sizes = 1, eps: float = 1e-5) -> Array:
     """Convolution that keeps the size, then (with "gamma") batch norm in training and ReLU.
 
     Formula: y = relu(batch_norm(convolution(x))); `x (N, C, H, W)`, odd kernels, dilation `rate`.
+
+    Source: Chen et al. 2017, "Rethinking Atrous Convolution", section 4.
     """
     y = convolution(x, parts["weight"], parts.get("bias"), **_same(parts, rate))
     if parts.get("gamma") is None:
