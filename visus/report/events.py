@@ -110,8 +110,8 @@ def plan(line: Line) -> str:
 def epoch(line: Line) -> str:
     train, validation = line.get("train_error"), line.get("validation_error")
     return f"epoch {words.text(line.get('epoch'))}: " + _and(
-        f"train error {words.percent(train)}",
-        f"validation error {words.percent(validation)}",
+        f"train error {words.percent(train)}" if train is not None else None,
+        f"validation error {words.percent(validation)}" if validation is not None else None,
         "best so far" if line.get("best") is True else None,
     )
 
@@ -135,9 +135,10 @@ def stop(line: Line) -> str:
 def look(line: Line) -> str:
     bounds = words.interval(line.get("interval"))
     reason = f" ({line['reason']})" if line.get("reason") else ""
-    error = f"test error {words.percent(line.get('error'))}"
-    return f"look {words.text(line.get('number'))} at test{reason}: " + _and(
-        error, bounds and f"95 % interval {bounds}"
+    seen = [f"error {words.percent(line['error'])}"] if line.get("error") is not None else []
+    seen += [f"95 % interval {bounds}"] if bounds else []
+    return (
+        f"look {words.text(line.get('number'))} at test{reason}" + ": " * bool(seen) + _and(*seen)
     )
 
 
@@ -152,6 +153,11 @@ def trial(line: Line) -> str:
     kept = line.get("kept")
     verdict = "kept" if kept is True else "not kept" if kept is False else None
     return _and(f"trial of {words.text(line.get('remedy') or line.get('id'))}", verdict)
+
+
+@events.member
+def note(line: Line) -> str:
+    return words.text(line.get("text"))
 
 
 @events.member

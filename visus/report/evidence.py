@@ -40,7 +40,7 @@ class Kind:
 
 def draw(evidence: Any) -> list[Markup]:
     """The pictures of an evidence table, plain numbers together in a list at the end."""
-    table = _paired(evidence) if isinstance(evidence, dict) else {}
+    table = paired(evidence) if isinstance(evidence, dict) else {}
     kinds = sorted((make() for make in pictures.values()), key=lambda kind: kind.first)
     drawn, loose = [], []
     for name, value in table.items():
@@ -58,7 +58,7 @@ def _value(value: Any) -> str:
     return words.text(value) if words.number(value) is None else words.plain(value, 4)
 
 
-def _paired(table: dict) -> dict[str, Any]:
+def paired(table: dict) -> dict[str, Any]:
     """`share` and `share_threshold` side by side become one value with its threshold."""
     made = dict(table)
     for name in table:

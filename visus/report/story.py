@@ -69,6 +69,27 @@ class Story:
         return names[value] if known else str(value)
 
     @property
+    def looks(self) -> list[Line]:
+        """The looks at test, one a number: what was seen may stand in a later line of its own."""
+        found: dict[str, Line] = {}
+        for n, line in enumerate(self.all("look")):
+            key = str(line.get("number") or f"line {n}")
+            known = {name: value for name, value in line.items() if value is not None}
+            found[key] = found.get(key, {}) | known
+        return list(found.values())
+
+    @property
+    def test(self) -> Line:
+        """The newest look that saw an error; else the test numbers the run ended with."""
+        seen = [line for line in self.looks if finite(line.get("error")) is not None]
+        if seen:
+            return seen[-1]
+        metrics = self.last("end").get("metrics")
+        told = metrics if isinstance(metrics, dict) else {}
+        prefix = "test_"
+        return {k.removeprefix(prefix): v for k, v in told.items() if k.startswith(prefix)}
+
+    @property
     def seconds(self) -> float | None:
         """Seconds at work: gaps before a resumption and after the end do not count."""
         total, before = 0.0, None

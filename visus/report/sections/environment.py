@@ -19,17 +19,15 @@ class Environment(Section):
     title, place, reads = "Environment", 120, ("environment", "run", "threads", "step")
 
     def body(self, story: Story) -> Markup | None:
-        run, found = story.last("run"), story.last("environment")
+        run, found = story.last("run"), {}
+        for line in story.all("environment"):
+            found |= {key: value for key, value in line.items() if key not in ("kind", "t")}
         pairs: list[tuple[str, Any]] = [
             (f"{'visus ' if key == 'version' else ''}{key}", code(run[key]))
             for key in ("version", "command", "folder")
             if run.get(key) is not None
         ]
-        pairs += (
-            flat({k: v for k, v in found.items() if k not in ("kind", "t")})
-            if len(found) > 2
-            else []
-        )
+        pairs += flat(found) if found else []
         pairs += _speed(story)
         if not pairs:
             return None

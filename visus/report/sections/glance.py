@@ -24,7 +24,7 @@ class Glance(Section):
 
 
 def _answer(story: Story) -> list[Any]:
-    look, best = story.last("look"), story.best
+    look, best = story.test, story.best
     for noun, line, key in (
         ("Test error", look, "error"),
         ("Validation error", best, "validation_error"),
@@ -63,7 +63,7 @@ def _plainly(error: float) -> str:
 def _caution(story: Story, tested: bool) -> str:
     if not tested:
         return "The test images have not been looked at: this is the validation error, by which the best epoch was chosen."
-    looks = len(story.all("look"))
+    looks = len(story.looks)
     more = (
         ""
         if looks == 1
@@ -87,7 +87,7 @@ def _standing(story: Story) -> str:
 
 
 def _compare(story: Story) -> Markup | None:
-    look, best, dots = story.last("look"), story.best, []
+    look, best, dots = story.test, story.best, []
     for name, value, color in (
         ("train", best.get("train_error"), "train"),
         ("validation", best.get("validation_error"), "validation"),
@@ -109,7 +109,7 @@ def _bounds(value: Any) -> tuple[float | None, float | None]:
 
 
 def _tiles(story: Story) -> Markup:
-    best, looks = story.best, len(story.all("look"))
+    best, looks = story.best, len(story.looks)
     tiles = [
         ("Validation error", words.percent(best.get("validation_error")), _at_epoch(best)),
         ("Why it stopped", *_stopped(story)),

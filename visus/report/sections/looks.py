@@ -15,18 +15,18 @@ class Looks(Section):
     title, place, reads = "Looks at test", 130, ("look",)
 
     def body(self, story: Story) -> Markup:
-        looks = story.all("look")
+        looks = story.looks
         said = ("Test images are only observed: nothing is trained or chosen by them, and every look is counted. "
                 "The more often a choice follows a look, the less the test error means.")  # fmt: skip
         if not looks:
             return lead("The test images have not been looked at. ", said)
-        heads = [Column("look"), Column("when"), Column("reason"), Column("images", True),
+        heads = [Column("reason"), Column("look", True), Column("when"), Column("images", True),
                  Column("error", True), Column("95 % interval"), Column("loss", True)]  # fmt: skip
         rows = [
             [
+                words.text(line.get("reason")),
                 words.text(line.get("number")),
                 words.moment(line.get("t")),
-                words.text(line.get("reason")),
                 words.whole(line.get("n")),
                 words.percent(line.get("error")),
                 words.interval(line.get("interval")) or words.NONE,

@@ -51,7 +51,7 @@ def _range_test(story: Story) -> Markup | None:
         "Loss by learning rate in the range test",
         [Series("loss", xs, ys)],
         Axis("learning rate (log scale)", words.plain, log=True),
-        Axis("loss", words.plain, **_window(ys)),
+        Axis("loss", words.plain, high=_top(ys)),
         marks=marks,
     )
     said = "The rate grew a little with every step of a trial run: the loss falls while the rate suits, and explodes when it is too large."
@@ -63,11 +63,11 @@ def _range_test(story: Story) -> Markup | None:
     return figure("Range test", chart, lead(said, reason))
 
 
-def _window(losses: tuple[float, ...]) -> dict[str, float]:
-    """The part of the loss worth seeing: an explosion leaves by the upper edge."""
+def _top(losses: tuple[float, ...]) -> float | None:
+    """The highest loss worth seeing: an explosion leaves by the upper edge."""
     known = [v for v in losses if math.isfinite(v)]
     if not known:
-        return {}
+        return None
     low, usual = min(known), max(known[0], sorted(known)[len(known) // 2])
     high = min(max(known), usual + 0.6 * (usual - low))
-    return {"high": high} if high > low else {}
+    return high if high > low else None
