@@ -135,7 +135,7 @@ def test_no_sound_checkpoint_left_is_one_line(tmp_path):
             break
     for path in tmp_path.glob("checkpoint-*.safetensors"):
         path.write_bytes(b"")
-    with pytest.raises(RunError, match="damaged.*choose|damaged.*--out"):
+    with pytest.raises(RunError, match=r"damaged.*no older one is left.*--out"):
         session(tmp_path)
 
 

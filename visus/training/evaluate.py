@@ -136,4 +136,7 @@ def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
         return 0.0, 1.0
     p, zz = k / n, z * z / n
     center, half = p + zz / 2, z * sqrt(p * (1 - p) / n + zz / (4 * n))
-    return max(0.0, (center - half) / (1 + zz)), min(1.0, (center + half) / (1 + zz))
+    # At k = 0 and k = n one end is the share itself: rounding must not push it past.
+    return max(0.0, min(p, (center - half) / (1 + zz))), min(
+        1.0, max(p, (center + half) / (1 + zz))
+    )

@@ -25,6 +25,7 @@ _HOME = {
     "optimizer": ("visus.training.optimizers", "optimizers"),
     "schedule": ("visus.training.schedules", "schedules"),
 }
+NOUNS = tuple(_HOME)
 
 
 def family(noun: str) -> Family:

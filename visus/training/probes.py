@@ -26,13 +26,13 @@ def with_training(recipe: Recipe, **values: Any) -> Recipe:
 
 def settle_threads(recipe: Recipe, state: State, feed: Feed, ledger: Ledger) -> Recipe:
     """Set torch's threads: those of the recipe, or the quickest by a short probe."""
-    wish = recipe.training.threads
+    wish, timings = recipe.training.threads, {}
     if wish == "auto":
         choices = machine.thread_choices()
-        wish, timings = choices[0], {}
+        wish = choices[0]
         if len(choices) > 1 and state.device.type == "cpu":
             wish, timings = _quickest(choices, torch.set_num_threads, state, feed)
-        ledger.write("threads", chosen=wish, timings=timings)
+    ledger.write("threads", chosen=wish, timings=timings)
     torch.set_num_threads(wish)
     return with_training(recipe, threads=wish)
 
