@@ -25,5 +25,12 @@ def mix(*parts: int) -> int:
 
 
 def reseed(*parts: int) -> None:
-    """Seed torch's default generators, on every device, from `parts`."""
-    torch.manual_seed(mix(*parts))
+    """Seed torch's default generators, of the CPU and the present GPU, from `parts`.
+
+    Not by `torch.manual_seed`: where no GPU is in use it queues a call with a stack trace for
+    each backend, at every step.
+    """
+    seed = mix(*parts)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Session:
         if held:
             self._resume(*held)
 
-    def run(self) -> Iterator[Step]:
+    def run(self) -> Generator[Step, None, None]:
         """Train to the end, one step an item; what an item sees is a state that could be kept.
 
         `self.finished` then holds the reason: done, early-stopping or time-limit. A signal,
