@@ -64,7 +64,7 @@ def ours(data: Data) -> float:
         "jitter=none", "batch_size=32", "epochs=1000", "optimizer.rate=0.01", "training.threads=1",
         "training.precision=float32", "training.channels_last=false",
     ]  # fmt: skip
-    session = Session(load_recipe(None, sets), data, network=tiny(), device="cpu")
+    session = Session(load_recipe(None, sets), data, model=tiny(), device="cpu")
     loop = session.run()
     for _ in range(10):
         next(loop)

@@ -20,7 +20,7 @@ RATES = [1e-4 * 10 ** (i / 12) for i in range(60)]  # to about 8
 def session(*sets: str, network: nn.Module | None = None) -> Session:
     base = ["model=cnn", "model.width=4", "model.dropout=0.1", "batch_size=8", "training.threads=1",
             "training.ema=0.9", "training.precision=float32"]  # fmt: skip
-    return Session(load_recipe(None, [*base, *sets]), tiny_data.blobs(), network=network)
+    return Session(load_recipe(None, [*base, *sets]), tiny_data.blobs(), model=network)
 
 
 def trace(s: Session) -> dict[str, bytes]:

@@ -67,10 +67,10 @@ def test_names_options_and_short_keys():
         None, ["optimizer=adamw", "optimizer.beta1=0.8", "epochs=3", "jitter.crop.padding=2"],
         optimizer__rate=0.01, time_limit="20m", model={"name": "cnn", "width": 8},
     )  # fmt: skip
-    assert recipe.optimizer.name == "adamw" and recipe.optimizer.options == {"beta1": 0.8}
+    assert recipe.optimizer.name == "adamw" and recipe.optimizer.options() == {"beta1": 0.8}
     assert recipe.optimizer.rate == 0.01 and recipe.training.epochs == 3
     assert recipe.training.time_limit == 1200 and recipe.jitter == {"crop": {"padding": 2}}
-    assert recipe.model.options == {"width": 8}
+    assert recipe.model.options() == {"width": 8}
 
 
 def test_later_wins_over_earlier_and_edits_over_the_file(tmp_path):
@@ -78,7 +78,7 @@ def test_later_wins_over_earlier_and_edits_over_the_file(tmp_path):
     path.write_text('optimizer = "sgd"\n[training]\nepochs = 2\nclip = 1.5\n')
     recipe = load_recipe(path, ["epochs=3", "epochs=4", "optimizer.momentum=0.5"])
     assert recipe.training.epochs == 4 and recipe.training.clip == 1.5
-    assert recipe.optimizer.options == {"momentum": 0.5}
+    assert recipe.optimizer.options() == {"momentum": 0.5}
     assert load_recipe(path, ["epochs=3"], epochs=5).training.epochs == 5
 
 

@@ -219,10 +219,10 @@ class Own(nn.Module):
 def test_a_module_of_the_callers_trains_resumes_and_loads(tmp_path):
     data, own = tiny_data.blobs(), Own()
     before = own.body.weight.detach().clone()
-    for step in session(tmp_path, "epochs=2", data=data, network=own).run():
+    for step in session(tmp_path, "epochs=2", data=data, model=own).run():
         if step.step == 3:
             break
-    run = session(tmp_path, "epochs=2", data=data, network=Own())
+    run = session(tmp_path, "epochs=2", data=data, model=Own())
     assert run.state.step == 3
     list(run.run())
     assert torch.equal(own.body.weight, before), "the caller's module is not trained in place"

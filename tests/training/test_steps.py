@@ -19,7 +19,7 @@ SETS = [
 
 
 def session(*sets: str, network: nn.Module | None = None, data=None) -> Session:
-    return Session(load_recipe(None, [*SETS, *sets]), data or tiny_data.blobs(), network=network)
+    return Session(load_recipe(None, [*SETS, *sets]), data or tiny_data.blobs(), model=network)
 
 
 def params(state) -> list[torch.Tensor]:

@@ -44,7 +44,7 @@ def make_classifier(
 def _build(recipe: Recipe, dataset: Any) -> nn.Module:
     size = (dataset.size[0], dataset.size[1])
     return build(
-        recipe.model.name, dataset.channels, len(dataset.classes), size, **recipe.model.options
+        recipe.model.name, dataset.channels, len(dataset.classes), size, **recipe.model.options()
     )
 
 
@@ -52,7 +52,7 @@ def initialize(model: Classifier, recipe: Recipe, dataset: Any) -> None:
     """Initialize the network by the recipe's `init`; data-driven ones see 128 images of train."""
     pixels = dataset.train.batch(torch.arange(min(128, len(dataset.train))))
     images = (pixels.float() / 255 - model.mean) / model.std
-    family("init").make(recipe.init.name, model.network, images, **recipe.init.options)
+    family("init").make(recipe.init.name, model.network, images, **recipe.init.options())
 
 
 def make_state(
@@ -62,7 +62,7 @@ def make_state(
     layout = torch.channels_last if recipe.training.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer, penalty = make_optimizer(model.network, recipe, fresh)
-    criterion = family("loss").make(recipe.loss.name, **recipe.loss.options).to(device)
+    criterion = family("loss").make(recipe.loss.name, **recipe.loss.options()).to(device)
     ema, how = recipe.training.ema, recipe.training
     return State(
         model, optimizer, penalty, criterion, device, seed=recipe.seed, rank=rank,

@@ -96,7 +96,7 @@ def make_optimizer(
     groups = parameter_groups(network, recipe, set(fresh))
     optimizer = optimizers.make(
         recipe.optimizer.name, groups, 0.0, l2 if own else 0.0,
-        **recipe.optimizer.options,
+        **recipe.optimizer.options(),
     )  # fmt: skip
     for group in optimizer.param_groups:
         group["weight_decay"] *= group["decay"]

@@ -58,8 +58,8 @@ class Plan:
 def rate_of(recipe: Recipe) -> Callable[[float], float]:
     """Share done -> learning rate, of a resolved recipe."""
     choice = recipe.schedule
-    schedules.check(choice.name, choice.options)
-    shape = partial(schedules[choice.name], **choice.options)
+    schedules.check(choice.name, choice.options())
+    shape = partial(schedules[choice.name], **choice.options())
     peak = float(recipe.optimizer.rate)
     return lambda done: peak * shape(done)
 

@@ -42,7 +42,6 @@ class Named(Section):
     def _name_alone(cls, given: Any) -> Any:
         return {"name": given} if isinstance(given, str) else given
 
-    @property
     def options(self) -> dict[str, Any]:
         """The options for the member: the keys that are not fields of the section."""
         return dict(self.model_extra or {})
@@ -78,6 +77,10 @@ class Data(Section):
         default=None, description="Threads that decode images; without it one a processor."
     )
 
+    def options(self) -> dict[str, Any]:
+        """The keywords for `visus.data.prepare` that are set."""
+        return self.model_dump(exclude={"path"}, exclude_none=True)
+
 
 class Model(Named):
     """The network. Other keys are options of the network, such as `width`."""
@@ -99,10 +102,9 @@ class Model(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Model:
-        check_model(self.name, self.options, type(self).model_fields)
+        check_model(self.name, self.options(), type(self).model_fields)
         return self
 
-    @property
     def options(self) -> dict[str, Any]:
         shared = {"norm": self.norm, "activation": self.activation, "dropout": self.dropout}
         given = {key: value for key, value in shared.items() if value is not None}
@@ -118,7 +120,7 @@ class Init(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Init:
-        check_member("init", self.name, self.options, type(self).model_fields)
+        check_member("init", self.name, self.options(), type(self).model_fields)
         return self
 
 
@@ -129,7 +131,7 @@ class Loss(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Loss:
-        check_member("loss", self.name, self.options, type(self).model_fields)
+        check_member("loss", self.name, self.options(), type(self).model_fields)
         return self
 
 
@@ -168,7 +170,7 @@ class Optimizer(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Optimizer:
-        check_member("optimizer", self.name, self.options, type(self).model_fields)
+        check_member("optimizer", self.name, self.options(), type(self).model_fields)
         return self
 
 
@@ -179,7 +181,7 @@ class Schedule(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Schedule:
-        check_member("schedule", self.name, self.options, type(self).model_fields)
+        check_member("schedule", self.name, self.options(), type(self).model_fields)
         return self
 
 

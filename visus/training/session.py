@@ -47,14 +47,14 @@ RECIPE, BEST = "recipe.toml", "best"
 class Session:
     """One training, fresh or resumed. `folder=None` keeps everything in memory.
 
-    `recipe=None` takes the recipe of the folder. `network` is a module of the caller's in place
+    `recipe=None` takes the recipe of the folder. `model` is a module of the caller's in place
     of the recipe's. `spent` are seconds of the time limit that are used up already. Raises
     `RunError` where the folder holds a run of another recipe or of other data.
     """
 
     def __init__(
         self, recipe: Recipe | None, dataset: Any, folder: str | Path | None = None,
-        ledger: Ledger | None = None, *, network: nn.Module | None = None,
+        ledger: Ledger | None = None, *, model: nn.Module | None = None,
         device: torch.device | str | None = None, spent: float = 0.0,
     ):  # fmt: skip
         machine.keep_pages()
@@ -63,7 +63,7 @@ class Session:
         self.device = torch.device(device) if device else machine.choose_device()
         held = checkpoint.newest(self.folder) if self.folder else None
         self.recipe = settle(_recipe(recipe, self.folder), dataset)
-        self._build(network, held[1] if held else {}, spent)
+        self._build(model, held[1] if held else {}, spent)
         self.plan = Plan(0, self.feed.per_epoch)
         self.best_facts: dict[str, Any] | None = None
         self._best: dict[str, Tensor] = {}
@@ -96,6 +96,27 @@ class Session:
     def stop(self, reason: str = "stopped") -> None:
         """End before the next step, with a checkpoint."""
         self.stopping = reason
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.step
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was stopped before its end, so that it can go on."""
+        return bool(self.stopping) and not self.finished
+
+    def metrics(self) -> dict[str, Any]:
+        """The numbers of the best epoch, the steps done and the seconds spent."""
+        best = self.best_facts or {}
+        keys = ("epoch", "train_loss", "train_error", "validation_loss", "validation_error")
+        found = {key: best[key] for key in keys if key in best}
+        return found | {
+            "steps": self.step,
+            "seconds": self.clock(),
+            "stop": self.finished or self.stopping,
+        }
 
     @property
     def model(self) -> nn.Module:
@@ -287,7 +308,7 @@ class Session:
         self.ledger.write("stop", reason=reason, step=self.state.step)
         if self.folder:
             model = self.best()
-            model.facts["metrics"] = self.best_facts or {}
+            model.facts["metrics"] = self.metrics()
             save_trained(self.folder, model)
 
 

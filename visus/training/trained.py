@@ -33,6 +33,11 @@ class Trained(Classifier):
         self.metrics: dict[str, Any] = facts.get("metrics", {})
         self.eval()
 
+    @property
+    def model(self) -> nn.Module:
+        """The module itself, for callers that think of the model as a part."""
+        return self
+
 
 def facts_of(recipe: Recipe, dataset: Any, mean: list[float], std: list[float]) -> dict[str, Any]:
     """What a model file holds beside the weights."""
@@ -77,4 +82,4 @@ def load_trained(folder: str | Path, network: nn.Module | None = None) -> Traine
 def _network(facts: dict[str, Any]) -> nn.Module:
     model = Recipe.model_validate(facts["recipe"]).model
     size = (facts["size"][0], facts["size"][1])
-    return build(model.name, facts["channels"], len(facts["classes"]), size, **model.options)
+    return build(model.name, facts["channels"], len(facts["classes"]), size, **model.options())
