@@ -11,13 +11,14 @@ import pytest
 
 
 def load(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    known = f"report_tests_{name}"
+    if known not in sys.modules:
+        spec = importlib.util.spec_from_file_location(known, Path(__file__).with_name(f"{name}.py"))
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
+        sys.modules[known] = module
         spec.loader.exec_module(module)
-    return sys.modules[name]
+    return sys.modules[known]
 
 
 LEDGERS = load("ledgers")
@@ -26,6 +27,11 @@ LEDGERS = load("ledgers")
 @pytest.fixture(scope="session")
 def ledgers() -> ModuleType:
     return LEDGERS
+
+
+@pytest.fixture(scope="session")
+def driver() -> ModuleType:
+    return load("browser")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

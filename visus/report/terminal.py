@@ -42,13 +42,14 @@ class View:
 
     def __init__(self, console: Console):
         self.console = console
+        self.broken: list[BaseException] = []
 
     def __call__(self, line: Line) -> None:
-        """Show one ledger line. A line that cannot be shown is passed over: training goes on."""
+        """Show one ledger line. What cannot be shown is noted in `broken`: training goes on."""
         try:
             self.show(tame(line))
-        except (TypeError, ValueError, KeyError, AttributeError):
-            return
+        except (Exception, SystemExit) as error:  # rich leaves at a closed pipe; training goes on
+            self.broken.append(error)
 
     def show(self, line: Line) -> None:
         if line["kind"] == "epoch":

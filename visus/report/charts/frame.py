@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,26 +32,28 @@ class Box:
 
 def both(draw: Callable[[float], Markup], class_: str = "chart", wide: float = WIDE) -> Markup:
     """The chart for a desktop and for a phone; the page's style sheet shows one of them."""
-    large, slim = tag("div", draw(wide), class_="wide"), tag("div", draw(SLIM), class_="slim")
-    return tag("div", large, slim, class_=class_)
+    large, slim = draw(wide), draw(SLIM)
+    if large == slim:  # too large for either: it scrolls in both
+        return tag("div", large, class_=class_)
+    return tag(
+        "div", tag("div", large, class_="wide"), tag("div", slim, class_="slim"), class_=class_
+    )
 
 
 def svg(
     width: float, height: float, title: str, desc: str, *children: Any, class_: str | None = None
 ) -> Markup:
     """An svg element that says what it shows to those who cannot see it."""
-    key = hashlib.blake2s(f"{title}{desc}{width}{children}".encode(), digest_size=5).hexdigest()
     return tag(
         "svg",
-        tag("title", title, id=f"t{key}"),
-        tag("desc", desc, id=f"d{key}"),
+        tag("title", title),
+        tag("desc", desc),
         *children,
         viewBox=f"0 0 {width:g} {height:g}",
         width=width,
         height=height,
         role="img",
         class_=class_,
-        aria_labelledby=f"t{key} d{key}",
     )
 
 

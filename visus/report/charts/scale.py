@@ -64,7 +64,7 @@ class Scale:
     def _ticks(self, n: int) -> list[float]:
         find = _log_ticks if self.axis.log else _linear_ticks
         found = find(self.low, self.high, n, self.axis.whole)
-        slack = 1e-9 * abs(self.high - self.low)
+        slack = 0.0 if self.axis.log else 1e-9 * abs(self.high - self.low)
         return [tick for tick in found if self.low - slack <= tick <= self.high + slack]
 
 
