@@ -1,0 +1,98 @@
+"""The layer pages: as the code says, pictures small and the same each time, stale ones seen."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the pictures need matplotlib (extra: lab)")
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+assert spec is not None and spec.loader is not None
+build = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(build)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[Path, str]:
+    return build.drawings()
+
+
+def test_pages_are_as_the_docstrings_say():
+    found = [line for line in build.stale(build.texts()) if ".svg" not in line]
+    assert found == [], "run: python docs/build.py"
+
+
+def test_pictures_are_as_the_code_draws_them(drawn):
+    found = [line for line in build.stale(drawn) if ".md" not in line]
+    assert found == [], "run: python docs/build.py"
+
+
+def test_pictures_are_small_and_have_no_date(drawn):
+    for path, svg in drawn.items():
+        assert len(svg) < 100_000, f"{path.name}: {len(svg)} bytes"
+        assert "dc:date" not in svg, path.name
+
+
+def test_a_picture_drawn_twice_is_the_same(drawn):
+    from draw import pictures  # pyright: ignore[reportMissingImports]
+
+    for name in ("convolution", "norm-gradients"):
+        again = io.StringIO()
+        pictures.make(name).savefig(again, format="svg", metadata={"Date": None})
+        lines = [line.rstrip() for line in again.getvalue().splitlines()]
+        assert "\n".join(lines) + "\n" == drawn[build.OUT / "pictures" / f"{name}.svg"]
+
+
+def test_every_picture_stands_on_a_page_and_every_topic_has_one(drawn):
+    shown = [name for page in build.PAGES.values() for name in page.pictures]
+    assert sorted(shown) == sorted(path.stem for path in drawn)
+    topics = {topic for page in build.PAGES.values() for topic in page.topics}
+    import visus.reference
+
+    assert topics == set(visus.reference.__all__)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("stroke: #0b62a4", "stroke: #ff0000"), ("<defs>", "<defs/><defs>"), ("stroke-width: 2", "stroke-width: 3")],
+)  # fmt: skip
+def test_a_changed_picture_is_seen(drawn, old, new):
+    svg = drawn[build.OUT / "pictures" / "activations.svg"]
+    assert old in svg
+    assert build.same_picture(svg, svg)
+    assert not build.same_picture(svg, svg.replace(old, new))
+    other = svg.replace("Matplotlib v", "Matplotlib v1.")
+    assert build.same_picture(svg, other.replace(old, new)), "another version draws otherwise"
+
+
+def test_a_changed_missing_or_orphaned_page_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "OUT", tmp_path)
+    for name in ("same", "changed", "orphan"):
+        (tmp_path / f"{name}.md").write_text(name)
+    wanted = {tmp_path / "same.md": "same", tmp_path / "changed.md": "x", tmp_path / "new.md": "y"}
+    assert build.stale(wanted) == [
+        "changed.md is stale", "new.md is missing", "orphan.md is written by nothing",
+    ]  # fmt: skip
+
+
+def test_docstrings_become_markdown():
+    doc = """What.
+
+    Formula, in one
+    line:
+
+        y = x
+
+        z = y
+
+    Source: a paper.
+    """
+    wanted = (
+        "What.\n\n**Formula**, in one line:\n\n```text\ny = x\n\nz = y\n```\n\n**Source**: a paper."
+    )
+    assert build.prose(doc) == wanted
