@@ -57,9 +57,13 @@ class Family(Mapping[str, Callable[..., Any]]):
 
     def _load(self) -> dict[str, Callable[..., Any]]:
         if self._package is not None:
-            package, self._package = importlib.import_module(self._package), None
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{package.__name__}.{module.name}")
+            name, self._package = self._package, None  # members may look while they are loaded
+            try:
+                for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
+                    importlib.import_module(f"{name}.{module.name}")
+            except BaseException:
+                self._package = name  # half a family must not pass for a whole one
+                raise
         return self._members
 
     def __getitem__(self, name: str) -> Callable[..., Any]:

@@ -86,6 +86,23 @@ def test_a_package_is_imported_at_the_first_look(tmp_path, monkeypatch):
     assert len(shapes) == 1
 
 
+def test_a_member_that_cannot_be_imported_never_leaves_half_a_family(tmp_path, monkeypatch):
+    package = tmp_path / "half_a_family"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from visus.family import Family\nthings = Family('thing', package=__name__)\n"
+    )
+    (package / "a.py").write_text(
+        "from half_a_family import things\n@things.member\ndef one(): pass\n"
+    )
+    (package / "b.py").write_text("def broken(:\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    things = importlib.import_module("half_a_family").things
+    for _ in range(2):
+        with pytest.raises(SyntaxError):
+            list(things)
+
+
 def test_errors_carry_their_exit_status():
     assert (VisusError.status, UsageError.status, RecipeError.status) == (1, 2, 2)
     assert nearest("optimiser", ["optimizer", "model"]) == "optimizer"
