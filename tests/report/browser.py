@@ -64,6 +64,9 @@ class Browser:
                 time.sleep(0.1)
         made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self._session = f"/session/{made['sessionId']}"
+        # The page of a new tab loads parts of its own: leave it, and forget what it asked for.
+        self._call("POST", f"{self._session}/url", {"url": "about:blank"})
+        self.requests()
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -91,9 +91,9 @@ def test_nothing_is_asked_for_nothing_is_wrong_nothing_is_wider(browser, show, n
 
 
 def test_the_browser_checks_see_faults(browser, show):
-    path = show("whole", 390)
+    path = show("whole", 1280)
     bad = (
-        '<p style="width:600px">wide</p><img src="https://example.org/x.png">'
+        '<p style="width:1500px">wide</p><img src="https://example.org/x.png">'
         '<div class="chart"><svg width="100" height="50"><title>t</title>'
         '<text x="10" y="20">one text</text><text x="12" y="21">over another, and out</text></svg></div></main>'
     )
@@ -102,9 +102,9 @@ def test_the_browser_checks_see_faults(browser, show):
     )
     path.write_text(html.replace("</main>", bad), encoding="utf-8")
     browser.requests(), browser.log("browser")
-    browser.open(path, 390)
+    browser.open(path, 1280)
     wide, _window, out = browser.run(OVER)
-    assert wide > 390 and out
+    assert wide > 1280 and out
     assert browser.run(OUTSIDE) and browser.run(OVERLAP)
     assert any("example.org" in url for url in browser.requests())
     assert browser.log("browser")

@@ -148,8 +148,16 @@ def some(n: Any, noun: str, plural: str | None = None) -> str:
 
 
 def width(name: str) -> float:
-    """The width of `name` in average characters; East Asian wide characters count double."""
-    return sum(1.8 if unicodedata.east_asian_width(c) in "WF" else 1.0 for c in name)
+    """The width of `name` in average characters: wide letters and East Asian ones count more."""
+    return sum(_wide(c) for c in name)
+
+
+def _wide(c: str) -> float:
+    if c.isascii():
+        return 1.4 if c in "mwMW@%" else 1.0
+    if c in "…→–×":
+        return 1.0
+    return 1.0 if unicodedata.east_asian_width(c) in ("N", "Na", "H") and c.isalpha() else 1.8
 
 
 def cut(name: Any, room: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from markupsafe import Markup
 
 from visus.report import words
 from visus.report.charts.frame import both, line, svg, words_at
+from visus.report.charts.scale import HUGE
 from visus.report.markup import tag
 
 
@@ -24,7 +24,7 @@ class Bar:
 
     @property
     def total(self) -> float:
-        return sum(abs(v) for v, _ in self.parts if math.isfinite(v))
+        return sum(abs(v) for v, _ in self.parts if abs(v) <= HUGE)
 
 
 def bar_chart(
@@ -89,7 +89,7 @@ def _row(bar: Bar, said: str, y: float, layout: _Layout) -> Markup:
         y += 15
     at, drawn = layout.left, []
     for value, color in bar.parts:
-        wide = abs(value) * layout.scale if math.isfinite(value) else 0.0
+        wide = abs(value) * layout.scale if abs(value) <= HUGE else 0.0
         drawn.append(tag("rect", x=at, y=y + 3, width=wide, height=16, class_=f"fill c-{color}"))
         at += wide
     if bar.limit is not None:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from visus.report import words
 from visus.report.charts.frame import Box, both, grid, line, svg, words_at
-from visus.report.charts.scale import Axis, Scale
+from visus.report.charts.scale import HUGE, Axis, Scale
 from visus.report.markup import tag
 
 MOST, MOST_CROSSES = 400, 15
@@ -44,7 +44,7 @@ def line_chart(
     Values that are not finite break their curve and are marked on the upper edge; above
     `MOST` points the extremes of each stretch are kept.
     """
-    thin = [_thin(one) for one in series]
+    thin = [_thin(_drawable(one)) for one in series]
     return both(lambda width: _draw(width, title, thin, x, y, marks))
 
 
@@ -73,6 +73,13 @@ def _draw(width, title, series, x_axis, y_axis, marks) -> Markup:
 def _describe(series: Sequence[Series], x: Axis, y: Axis) -> str:
     ends = [f"{one.name} from {y.format(one.ys[0])} to {y.format(one.ys[-1])}" for one in series]
     return f"{y.label} over {x.label}: " + "; ".join(ends) + "."
+
+
+def _drawable(one: Series) -> Series:
+    pairs = [(a, b if abs(b) <= HUGE else b * math.inf)
+             for a, b in zip(one.xs, one.ys, strict=True) if abs(a) <= HUGE] or [(0.0, math.nan)]  # fmt: skip
+    xs, ys = zip(*pairs, strict=True)
+    return replace(one, xs=xs, ys=ys)
 
 
 def _thin(one: Series) -> Series:

@@ -29,7 +29,7 @@ def _draw(width: float, title: str, names: Sequence[str], table: Table, rows, co
     n, slim = max(len(names), 1), width < 500
     room = min(max((words.width(name) for name in names), default=0), 9 if slim or n > 40 else 18)
     cell, font = _cell(width, n, room)
-    left = 26 + 0.6 * font * room
+    left = 28 + 0.6 * font * room
     top, wide = left, left + n * cell + 6
     label = [words_at(left, 13, f"{columns} →", "start", "label"),
              words_at(12, top + n * cell / 2, f"← {rows}", "middle", "label",
@@ -50,7 +50,7 @@ def _cell(width: float, n: int, room: float) -> tuple[float, float]:
     """Cell and font size: all of the width for few names, a readable least for many."""
     font = 8.0 if n > 40 else 10.0 if n > 24 or width < WIDE else 12.0
     least = 8.2 if n > 40 else 17.0
-    fits = (width - 32 - 0.6 * font * room) / n
+    fits = (width - 34 - 0.6 * font * room) / n
     return min(max(fits, least), 52.0 if width == WIDE else 60.0), font
 
 

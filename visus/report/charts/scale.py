@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from visus.report.words import plain
 
+HUGE = 1e100  # a number beyond it is drawn as one that is not finite
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -40,7 +42,7 @@ class Scale:
 
     def __init__(self, axis: Axis, values: Sequence[float], start: float, stop: float, ticks: int):
         self.axis, self.start, self.stop = axis, start, stop
-        known = [v for v in values if math.isfinite(v) and (v > 0 or not axis.log)]
+        known = [v for v in values if abs(v) <= HUGE and (v >= 1 / HUGE or not axis.log)]
         self.low, self.high = _domain(axis, known)
         self.ticks = self._ticks(ticks)
         if axis.zero and axis.high is None and len(self.ticks) > 1 and not axis.log:
