@@ -1,0 +1,317 @@
+"""The host: follows a running program and hands what it sees to the probes.
+
+It finds networks by their forward calls, optimizers by their steps, losses by `backward`,
+evaluation by forward calls without gradients. It only reads; experiments run on a shadow.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from visus.doctor.clock import OP_SECONDS, Clock
+from visus.doctor.hooks import Hooks
+from visus.doctor.names import Names, unwrap
+from visus.doctor.probes import Probe, attach
+from visus.doctor.shadow import Shadow
+from visus.doctor.signals import Signals
+from visus.doctor.tape import Recorder, Score, Tape
+
+EARLY = {0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15}
+KEEP = 8  # tapes kept for experiments, of training and of evaluation each
+
+
+class Enough(BaseException):
+    """The agreed number of steps is done; not an Exception, so that programs do not catch it."""
+
+
+def guarded(method):
+    """Count the time as the doctor's; note an error of the doctor instead of raising it.
+
+    While the doctor works the recorder is off: it must not record the doctor.
+    """
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        if self.busy or threading.get_ident() != self.thread:
+            return
+        self.busy = True
+        with self.clock.count():
+            self.recorder.off()
+            try:
+                method(self, *args, **kwargs)
+            except Exception as error:
+                self.fault(method.__name__, error)
+            finally:
+                self.busy = False
+                if self.want:
+                    self.recorder.on()
+                else:
+                    self.recorder.off()
+
+    return call
+
+
+class Host:
+    """State of one watch. `rules` decides which probes are attached."""
+
+    def __init__(self, asks: set[str], share: float = 0.02, max_steps: int | None = None):
+        self.signals, self.names, self.clock = Signals(), Names(), Clock(share)
+        self.recorder, self.hooks = Recorder(self.note), Hooks(self)
+        self.thread, self.busy, self.max_steps = threading.get_ident(), False, max_steps
+        self.errors: list[str] = []
+        self.depth, self.path, self.in_backward = 0, [], False
+        self.want = False  # is the recorder to listen to the program now?
+        self.tape: Tape | None = None
+        self.optimizers: dict[int, Any] = {}
+        self.counts: dict[int, int] = {}
+        self.backwards = 0
+        self.step = 0
+        self.over = False
+        self.scores: list[tuple[Score, dict]] = []
+        self.views: list[tuple[Score, dict]] = []
+        self._shadow: Shadow | bool | None = None
+        self._has: dict[int, bool] = {}
+        self._evals = (-1, 0)
+        self._dense = -1
+        self.last_batch: Any = None
+        self.probes: list[Probe] = attach(self, asks)
+
+    # ------------------------------------------------------------------ bookkeeping
+    def fault(self, place: str, error: Exception) -> None:
+        """Note an error of the doctor itself; the program goes on."""
+        line = f"{place}: {type(error).__name__}: {error}".splitlines()[0][:200]
+        if line not in self.errors and len(self.errors) < 20:
+            self.errors.append(line)
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call every probe's method `event`, each on its own responsibility."""
+        for probe in self.probes:
+            try:
+                getattr(probe, event)(*args)
+            except Exception as error:
+                self.fault(f"{probe.name}.{event}", error)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.hooks.install()
+
+    def stop(self) -> None:
+        """Stop to watch; the program's torch is as it was."""
+        self.want = False
+        self.recorder.off()
+        self.hooks.remove()
+        self.clock.stop()
+
+    def shadow(self) -> Shadow | None:
+        """The copy for experiments, in step with the program; None where it cannot be made."""
+        if self._shadow is None:
+            try:
+                self._shadow = Shadow(self.names)
+            except Exception as error:
+                self.fault("shadow", error)
+                self._shadow = False
+        if isinstance(self._shadow, Shadow):
+            if len(self._shadow.originals) != len(self.names.roots):
+                self._shadow = Shadow(self.names)
+            self._shadow.follow()
+            return self._shadow
+        return None
+
+    # ------------------------------------------------------------------ when to look
+    def level(self, grad: bool) -> int:
+        """How closely to look at the pass that begins: 0 not, 1 losses and labels, 2 layers."""
+        if not grad:
+            phase, seen = self._evals
+            if phase != self.step:
+                self._evals = phase, seen = (self.step, 0)
+            self._evals = (phase, seen + 1)
+            return 1 if seen < 3 or (seen < 64 and self.clock.affords()) else 0
+        step = self.step
+        power = step & (step - 1) == 0
+        if step < 3 or (power and step < 32) or (step > 16 and self._due(step)):
+            return 2
+        return 1 if step in EARLY or (step % 4 == 0 and self.clock.affords(0.75)) else 0
+
+    def _due(self, step: int) -> bool:
+        # Geometric looks in any case; denser ones while they are cheap.
+        gap = step - self._dense
+        due = gap >= max(step // 2, 1) or (gap >= 8 and self.clock.affords(0.5))
+        if due:
+            self._dense = step
+        return due
+
+    def _network(self, module: nn.Module) -> bool:
+        key = id(module)
+        if key not in self._has:
+            self._has[key] = next(iter(module.parameters()), None) is not None
+        return self._has[key]
+
+    # ------------------------------------------------------------------ forward
+    def enter(self, module: nn.Module, args: Any) -> None:
+        """A module is about to run."""
+        if self.busy or self.in_backward or threading.get_ident() != self.thread:
+            return
+        if self.depth:
+            self.depth += 1
+            if self.tape is not None and self.tape.full:
+                self.path.append(module)
+            return
+        if self._network(module):
+            self._open(module)
+        else:
+            self.depth, self.path = 0, []
+
+    @guarded
+    def _open(self, module: nn.Module) -> None:
+        self.depth, self.path = 1, [module]
+        grad = torch.is_grad_enabled()
+        if self.tape is not None and self._apart(module):
+            self._view()
+        self.names.root(module)
+        if self.tape is None:
+            level = self.level(grad)
+            self.tape = Tape(self.step, grad, level == 2) if level else None
+        self.want = self.tape is not None and self.tape.full and not hasattr(module, "_orig_mod")
+        if self.tape is not None:
+            self.tape.training.setdefault(id(unwrap(module)), module.training)
+        self.tell("forward", module, self.tape, grad)
+
+    def _apart(self, module: nn.Module) -> bool:
+        # Does this call begin a pass of its own? Without gradients each one does; with them,
+        # several networks (or two calls of one) may feed one loss.
+        assert self.tape is not None
+        if not self.tape.grad:
+            return True
+        calls = len(self.tape.roots())
+        return torch.is_grad_enabled() and (calls >= 6 or (calls >= 1 and not module.training))
+
+    def leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        """A module has run."""
+        if not self.depth or self.busy or self.in_backward:
+            return
+        if threading.get_ident() != self.thread:
+            return
+        self.depth -= 1
+        if self.path:
+            self.path.pop()
+        if self.depth == 0 and self.tape is not None:
+            self.want = True
+            self._close(module, args, kwargs, result)
+
+    @guarded
+    def _close(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        assert self.tape is not None
+        self.tape.add("network", module, args, kwargs, result)
+        self.tell("output", self.tape, module, args, result)
+
+    def note(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """The recorder saw a torch call."""
+        tape = self.tape
+        if self.busy or tape is None:
+            return
+        self.clock.spent += OP_SECONDS
+        if self.depth == 0:
+            if len(tape.entries) < 400 and name != "attribute":
+                tape.add(name, func, args, kwargs, result)
+        elif tape.full:
+            self._layer(name, args, kwargs, result)
+
+    def _layer(self, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        # Called from inside the recorder, which torch has set aside already.
+        self.busy = True
+        with self.clock.count(), torch.no_grad():
+            self.tell("op", name, args, kwargs, result)
+        self.busy = False
+
+    # ------------------------------------------------------------------ evaluation
+    def _view(self) -> None:
+        # A pass without backward is over: what did it compare with what?
+        tape, self.tape, self.want = self.tape, None, False
+        if tape is not None and tape.entries:
+            with torch.no_grad():
+                self.tell("view", tape)
+
+    # ------------------------------------------------------------------ backward
+    @guarded
+    def before_backward(self, tensors: Any) -> None:
+        """The program calls backward on `tensors`."""
+        self.want, self.depth, self.in_backward = False, 0, True
+        loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
+        self.backwards += 1
+        tape, self.tape = self.tape, None
+        with torch.no_grad():
+            self.tell("backward", loss, tape if tape is not None and tape.grad else None)
+
+    def after_backward(self) -> None:
+        """Backward is done."""
+        self.in_backward = False
+
+    def keep(
+        self, tape: Tape, goals: list[torch.Tensor], facts: dict, *, view: bool = False
+    ) -> None:
+        """Keep a tape for experiments (the first ones and the newest)."""
+        own = {id(t) for root in self.names.roots for t in (*root.parameters(), *root.buffers())}
+        store = self.views if view else self.scores
+        store.append((Score(tape, goals, own), facts))
+        if len(store) > KEEP:
+            store.pop(2)
+
+    # ------------------------------------------------------------------ optimizer
+    @guarded
+    def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """An optimizer is about to step."""
+        if self.tape is not None:
+            self._view()
+        self.depth = 0
+        self.optimizers.setdefault(id(optimizer), optimizer)
+        with torch.no_grad():
+            self.tell("before_step", optimizer)
+
+    def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """An optimizer has stepped; ends the program after `max_steps` of them."""
+        if self.busy:
+            return
+        self._after(optimizer)
+        if self.max_steps is not None and self.step >= self.max_steps:
+            self.over = True
+        if self.over and threading.get_ident() == self.thread:
+            raise Enough
+
+    @guarded
+    def _after(self, optimizer: Any) -> None:
+        with torch.no_grad():
+            self.tell("after_step", optimizer)
+        key = id(optimizer)
+        self.counts[key] = self.counts.get(key, 0) + 1
+        if self.counts[key] > self.step:
+            self.step = self.signals.steps = self.counts[key]
+            self.signals.add("program", "time", self.step, time.perf_counter())
+
+    # ------------------------------------------------------------------ data, end
+    @guarded
+    def batch(self, iterator: Any, batch: Any, seconds: float) -> None:
+        """A data loader gave a batch after `seconds` of waiting."""
+        self.last_batch = batch
+        self.tell("loader", iterator, batch, seconds)
+
+    @guarded
+    def after_crash(self, trace: Any) -> None:
+        """The program stopped with an exception: `trace` may hold the guilty arguments."""
+        with torch.no_grad():
+            self.tell("crash", trace)
+
+    @guarded
+    def finish(self) -> None:
+        """The program has ended: last readings, then experiments where they are called for."""
+        self._view()
+        for probe in self.probes:
+            try:
+                probe.end()
+            except Exception as error:
+                self.fault(f"{probe.name}.end", error)

@@ -1,0 +1,79 @@
+"""What the doctor calls the parts of a program: modules, parameters, operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+WEIGHT = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"}
+NORM = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"}
+ACTIVATION = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "selu", "softplus",
+              "sigmoid", "tanh", "hardtanh", "hardswish", "softmax", "log_softmax", "logsigmoid", "prelu",
+              "celu", "softmin", "clamp", "hardsigmoid", "threshold"}  # fmt: skip
+LOSS = {"cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+        "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "gaussian_nll_loss",
+        "poisson_nll_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "soft_margin_loss"}  # fmt: skip
+SHAPE = {"view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "float", "to",
+         "double", "permute", "transpose", "view_as", "reshape_as", "squeeze_", "clone"}  # fmt: skip
+
+
+def operation(func: Any) -> str:
+    """The bare name of a torch function: `relu_`, `torch.relu` and `F.relu` are all `relu`."""
+    name = getattr(func, "__name__", "") or str(func)
+    if name == "__get__":
+        return "attribute"
+    return name.strip("_")
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The network inside `torch.compile`, DataParallel and DistributedDataParallel."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and type(module).__name__ in ("DataParallel", "DistributedDataParallel"):
+            inner = getattr(module, "module", None)
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+class Names:
+    """Readable places for the parameters and modules of the networks seen so far."""
+
+    def __init__(self) -> None:
+        self.roots: list[nn.Module] = []
+        self.compiled: set[int] = set()
+        self._parameters: dict[int, str] = {}
+        self._modules: dict[int, str] = {}
+
+    def root(self, module: nn.Module) -> None:
+        """Learn the names inside a network that the program calls directly."""
+        inner = unwrap(module)
+        if any(inner is known for known in self.roots):
+            return
+        self.roots.append(inner)
+        if hasattr(module, "_orig_mod"):
+            self.compiled.add(id(inner))
+        prefix = "" if len(self.roots) == 1 else f"{type(inner).__name__}."
+        for name, parameter in inner.named_parameters():
+            self._parameters.setdefault(id(parameter), prefix + name)
+        for name, part in inner.named_modules():
+            self._modules.setdefault(id(part), (prefix + name) or type(inner).__name__)
+
+    def parameter(self, tensor: torch.Tensor | None) -> str | None:
+        """The full name of a parameter ("conv1.weight"), or None for other tensors."""
+        return self._parameters.get(id(tensor))
+
+    def module(self, module: nn.Module) -> str:
+        """The path of a module ("features.0"), or its class where it is outside a network."""
+        return self._modules.get(id(module), type(module).__name__)
+
+    def knows(self, module: nn.Module) -> bool:
+        """True for a module that belongs to a network already seen."""
+        return id(module) in self._modules
+
+
+def layer_of(parameter: str) -> str:
+    """ "features.0.weight" belongs to the layer "features.0"."""
+    return parameter.rpartition(".")[0] or parameter

@@ -1,0 +1,57 @@
+"""Probes read signals from what the host sees. A probe is attached only where a rule asks.
+
+@probes.member
+class Temperature(Probe):              # rules ask for it as "temperature"
+    def after_step(self, optimizer): self.signals.add("program", "temperature", ...)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visus.family import Family, kebab
+
+probes = Family("probe", package=__name__)
+
+
+class Probe:
+    """Base of all probes: every event does nothing. Tensors are read, never changed."""
+
+    def __init__(self, host: Any):
+        self.host, self.signals, self.names = host, host.signals, host.names
+        self.name = kebab(type(self).__name__)
+
+    def forward(self, module, tape, grad) -> None:
+        """A network is about to run (`tape` is None when this pass is not recorded)."""
+
+    def op(self, name, args, kwargs, result) -> None:
+        """A torch call inside a network, on passes that are recorded in full."""
+
+    def output(self, tape, module, args, result) -> None:
+        """A network has run on a recorded pass."""
+
+    def view(self, tape) -> None:
+        """A recorded pass ended without backward: evaluation, generation."""
+
+    def backward(self, loss, tape) -> None:
+        """Backward begins; `tape` holds the pass, or is None."""
+
+    def before_step(self, optimizer) -> None:
+        """An optimizer is about to step."""
+
+    def after_step(self, optimizer) -> None:
+        """An optimizer has stepped."""
+
+    def loader(self, iterator, batch, seconds) -> None:
+        """A data loader gave a batch."""
+
+    def crash(self, trace) -> None:
+        """The program stopped with an exception of this traceback."""
+
+    def end(self) -> None:
+        """The program has ended; experiments are allowed."""
+
+
+def attach(host: Any, asks: set[str]) -> list[Probe]:
+    """One probe for each name in `asks`, in the order of the family."""
+    return [make(host) for name, make in probes.items() if name in asks]

@@ -1,0 +1,153 @@
+"""The labels: range, balance, and whether batches mix them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.losses import BINARY, CROSS, DataLoss, data_loss, from_call
+from visus.doctor.signals import Signals
+
+
+@probes.member
+class Labels(Probe):
+    """Class counts by batch, values outside the allowed range, share of non-finite targets."""
+
+    def __init__(self, host: Any):
+        super().__init__(host)
+        self.batches: list[dict[int, int]] = []
+        self.means: list[tuple[float, float, int]] = []
+        self.inner: DataLoss | None = None
+
+    def forward(self, module, tape, grad) -> None:
+        if tape is not None and not tape.entries:
+            self.inner = None
+
+    def op(self, name, args, kwargs, result) -> None:
+        if name.endswith("loss") or "cross_entropy" in name:
+            self.inner = from_call(name, args, kwargs, result)
+
+    def backward(self, loss, tape) -> None:
+        if tape is None or loss is None:
+            return
+        found = data_loss(tape, loss) or self.inner
+        if found is not None and isinstance(found.target, torch.Tensor):
+            read_labels(self.signals, self.host.step, found)
+            self._count(found)
+        self.inner = None
+
+    def _count(self, found: DataLoss) -> None:
+        target, s = found.target, self.signals
+        kwargs = found.kwargs
+        if kwargs.get("weight") is not None or kwargs.get("pos_weight") is not None:
+            s.facts["weighted"] = True
+        ints = classes_of(found)
+        if ints is not None:
+            counts: dict[int, int] = {}
+            for label in ints.tolist():
+                counts[label] = counts.get(label, 0) + 1
+            self.batches.append(counts)
+        elif target.is_floating_point() and target.numel() > 1:
+            y = target.float().flatten()
+            self.means.append((float(y.mean()), float(y.var()), y.numel()))
+        if found.task == "regression" and target.numel() > 1:
+            values = target.float().flatten()[:512]
+            whole = bool((values == values.round()).all())
+            s.add("target", "whole", self.host.step, float(whole))
+            distinct = values.unique().numel()
+            s.add("target", "distinct", self.host.step, distinct)
+
+    def crash(self, trace) -> None:
+        """Read the arguments of the loss function in which the program stopped, if it was one."""
+        facts = self.signals.facts
+        while trace is not None:
+            frame, trace = trace.tb_frame, trace.tb_next
+            name, held = frame.f_code.co_name, frame.f_locals
+            if name in (*CROSS, *BINARY) and isinstance(held.get("target"), torch.Tensor):
+                options = {"ignore_index": held.get("ignore_index", -100)}
+                found = from_call(name, (held["input"], held["target"]), options, None)
+                facts["task"], facts["kind"] = found.task, name
+                read_labels(self.signals, self.host.step, found)
+                if name == "binary_cross_entropy":
+                    outside = ((found.input < 0) | (found.input > 1)).float().mean()
+                    facts["not_probabilities"] = float(outside)
+
+    def end(self) -> None:
+        _balance(self.signals, self.batches)
+        _anova(self.signals, self.means)
+
+
+def classes_of(found: DataLoss) -> torch.Tensor | None:
+    """The labels as integers (N,), for classification and two-class losses; else None."""
+    target = found.target
+    if found.task == "classification":
+        if target.ndim == 2 and target.is_floating_point():
+            sure = target.max(1).values > 0.5
+            return target.argmax(1) if bool(sure.all()) else None
+        return target.flatten() if target.ndim == 1 else None
+    if found.task == "binary" and (target.ndim == 1 or target.shape[-1] == 1):
+        return (target.flatten() > 0.5).long()
+    return None
+
+
+def read_labels(s: Signals, step: int, found: DataLoss) -> None:
+    """Are the targets such that this loss has a meaning? Also used after a crash."""
+    target, guess = found.target, found.input
+    if target.is_floating_point():
+        bad = 1 - float(torch.isfinite(target).float().mean()) if target.numel() else 0.0
+        s.add("labels", "nonfinite", step, bad)
+    if found.task == "binary" and found.kind.startswith("binary"):
+        outside = ((target < 0) | (target > 1)).float()
+        s.add("labels", "outside", step, float(outside.mean()))
+        s.add("labels", "min", step, float(target.min()))
+        s.add("labels", "max", step, float(target.max()))
+    if found.task == "classification" and not target.is_floating_point():
+        width = guess.shape[1] if guess.ndim > 1 else guess.shape[0]
+        ignored = target == found.kwargs.get("ignore_index", -100)
+        outside = ((target < 0) | (target >= width)) & ~ignored
+        s.add("labels", "outside", step, float(outside.float().mean()))
+        s.add("labels", "ignored", step, float(ignored.float().mean()))
+        s.add("labels", "min", step, float(target.min()))
+        s.add("labels", "max", step, float(target.max()))
+        s.facts["classes"] = width
+
+
+def _balance(s: Signals, batches: list[dict[int, int]]) -> None:
+    total: dict[int, int] = {}
+    for counts in batches:
+        for label, n in counts.items():
+            total[label] = total.get(label, 0) + n
+    n = sum(total.values())
+    if not n:
+        return
+    s.facts["label_counts"] = dict(sorted(total.items()))
+    s.facts["label_batches"] = len(batches)
+    shares = [count / n for count in total.values()]
+    s.facts["prior_entropy"] = -sum(p * math.log(p) for p in shares if p > 0)
+    s.facts["majority"] = max(shares)
+    rows = [counts for counts in batches if sum(counts.values()) >= 4]
+    if len(rows) < 3 or len(total) < 2:
+        return
+    # How much more do batches differ than random ones would? (chi-square by degree of freedom)
+    chi = sum(
+        (counts.get(label, 0) - sum(counts.values()) * total[label] / n) ** 2
+        / (sum(counts.values()) * total[label] / n)
+        for counts in rows
+        for label in total
+    )
+    s.facts["batch_mixing"] = chi / ((len(rows) - 1) * (len(total) - 1))
+    tops = [max(counts.values()) / sum(counts.values()) for counts in rows]
+    s.facts["batch_top_share"] = sum(tops) / len(tops)
+
+
+def _anova(s: Signals, means: list[tuple[float, float, int]]) -> None:
+    if len(means) < 6:
+        return
+    center = sum(m for m, _, _ in means) / len(means)
+    between = sum((m - center) ** 2 for m, _, _ in means) / (len(means) - 1)
+    within = sum(v / n for _, v, n in means) / len(means)
+    if within > 0 or between > 0:
+        s.facts["target_mixing"] = between / max(within, 1e-12)

@@ -1,0 +1,159 @@
+"""What flows through the network: moments, dead and saturated units, by layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from visus.doctor.names import ACTIVATION, NORM, WEIGHT, layer_of
+from visus.doctor.probes import Probe, probes
+
+CAP = 1 << 18  # elements of one tensor that are read; more samples are left out
+RECTIFIERS = {"relu", "relu6", "threshold", "hardtanh", "clamp"}
+
+
+def some(tensor: torch.Tensor) -> torch.Tensor:
+    """The first samples of a large batch, as float32: enough for moments."""
+    rows = tensor.shape[0] if tensor.ndim else 1
+    keep = max(min(rows, 4), int(rows * CAP / max(tensor.numel(), 1)))
+    return (tensor[:keep] if keep < rows else tensor).detach().float()
+
+
+def unit_axis(tensor: torch.Tensor) -> int:
+    """The axis of the units: channels of (N, C, H, W), features of (N, F) and (N, T, F)."""
+    return 1 if tensor.ndim >= 4 else tensor.ndim - 1
+
+
+def others(tensor: torch.Tensor) -> list[int]:
+    """All axes but the units'."""
+    axis = unit_axis(tensor)
+    return [i for i in range(tensor.ndim) if i != axis]
+
+
+@probes.member
+class Layers(Probe):
+    """By weight layer: rms, spread over the batch, rms of its input. By activation: shares."""
+
+    def __init__(self, host: Any):
+        super().__init__(host)
+        self.chain: list[dict] = []
+        self.known: dict[str, dict] = {}
+        self.alive: dict[str, list[torch.Tensor]] = {}
+
+    def forward(self, module, tape, grad) -> None:
+        if tape is not None and not tape.entries:
+            self.chain = []
+
+    def op(self, name, args, kwargs, result) -> None:
+        tape = self.host.tape
+        if not tape.grad or not isinstance(result, torch.Tensor) or not result.is_floating_point():
+            return
+        if name in WEIGHT:
+            self._weight(name, args, kwargs, result)
+        elif name in NORM and self.chain:
+            self.chain[-1]["norm"] = name
+        elif name in ACTIVATION and result.ndim >= 2:
+            self._activation(name, result)
+        elif name in ("dropout", "dropout2d", "feature_dropout", "alpha_dropout"):
+            rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+            if isinstance(rate, float):
+                self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
+
+    def _weight(self, name, args, kwargs, result) -> None:
+        weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
+        found = self.names.parameter(weight)
+        place = layer_of(found) if found else self.names.module(self.host.path[-1])
+        s, step = self.signals, self.host.step
+        layer = self.known.get(place)
+        if layer is None:
+            layer = {"place": place, "kind": name, "units": result.shape[unit_axis(result)],
+                     "fan_in": weight.numel() // max(weight.shape[0], 1), "norm": "", "act": "",
+                     "first": not s.layers}  # fmt: skip
+            self.known[place] = layer
+            s.layers.append(layer)
+        self.chain.append(layer)
+        given, made = some(args[0]), some(result)
+        s.add(place, "input_rms", step, _rms(given))
+        s.add(place, "rms", step, _rms(made))
+        if made.shape[0] > 1:
+            centered = made - made.mean(0, keepdim=True)
+            s.add(place, "spread", step, _rms(centered))
+        if layer["first"] and "input" not in (p for p, q in s.quantities() if q == "rms_"):
+            self._input(given, step)
+
+    def _input(self, x: torch.Tensor, step: int) -> None:
+        s = self.signals
+        s.add("input", "rms", step, _rms(x))
+        s.add("input", "mean", step, float(x.mean()))
+        s.add("input", "min", step, float(x.min()))
+        s.add("input", "max", step, float(x.max()))
+        s.add("input", "nonfinite", step, 1 - float(torch.isfinite(x).float().mean()))
+        axes = others(x)
+        unit = x.square().mean(axes).sqrt() if axes else x.abs()
+        top = float(unit.max())
+        active = unit[unit > 0]
+        s.add("input", "unit_max", step, top)
+        s.add("input", "unit_median", step, float(active.median()) if active.numel() else 0.0)
+        if x.shape[0] > 1:
+            s.add("input", "std", step, float((x - x.mean(0, keepdim=True)).square().mean().sqrt()))
+
+    def _activation(self, name: str, result: torch.Tensor) -> None:
+        if not self.chain:
+            return
+        layer, s, step = self.chain[-1], self.signals, self.host.step
+        if name != "clamp":
+            layer["act"] = name
+        place, y = layer["place"], some(result)
+        if name in RECTIFIERS and name != "clamp":
+            self._dead(place, y, step)
+        if name in ("sigmoid", "tanh", "hardtanh", "hardsigmoid"):
+            low = -1.0 if "tanh" in name else 0.0
+            unit = (y - low) / (1 - low)
+            flat = ((unit < 0.01) | (unit > 0.99)).float()
+            s.add(place, "saturated", step, float(flat.mean()))
+            s.add(place, "off_center", step, float(y.mean().abs() / y.std().clamp_min(1e-6)))
+
+    def _dead(self, place: str, y: torch.Tensor, step: int) -> None:
+        s = self.signals
+        s.add(place, "zero", step, float((y == 0).float().mean()))
+        on = (y > 0).float()
+        seen = self.alive.setdefault(place, [])
+        axes = others(y)
+        seen.append((on.amax(axes) if axes else on) > 0)
+        del seen[:-4]
+        if seen[0].shape == seen[-1].shape:
+            dead = 1 - float(torch.stack(seen).any(0).float().mean())
+            s.add(place, "dead", step, dead)
+            s.add(place, "dead_samples", step, float(y.shape[0] * len(seen)))
+
+
+def _rms(x: torch.Tensor) -> float:
+    value = float(x.square().mean().sqrt()) if x.numel() else 0.0
+    return value if math.isfinite(value) else math.inf
+
+
+@probes.member
+class Norms(Probe):
+    """Batch normalization: samples it averages over, running against batch statistics."""
+
+    def op(self, name, args, kwargs, result) -> None:
+        if name != "batch_norm" or not self.host.tape.grad:
+            return
+        names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        place = self.names.module(self.host.path[-1])
+        s, step, x = self.signals, self.host.step, some(given["input"])
+        s.facts.setdefault("norms", {})[place] = {"momentum": given.get("momentum", 0.1)}
+        s.add(place, "norm_batch", step, given["input"].shape[0])
+        s.add(place, "norm_training", step, float(bool(given.get("training"))))
+        mean, var = given.get("running_mean"), given.get("running_var")
+        if mean is None or var is None or x.shape[0] < 2:
+            return
+        axes = [i for i in range(x.ndim) if i != 1]
+        batch_var, batch_mean = torch.var_mean(x, axes)
+        scale = batch_var.clamp_min(1e-8).sqrt()
+        s.add(place, "norm_shift", step, float(((mean - batch_mean).abs() / scale).median()))
+        ratio = (var.clamp_min(1e-8) / batch_var.clamp_min(1e-8)).log().abs()
+        s.add(place, "norm_ratio", step, float(ratio.median()))

@@ -1,0 +1,201 @@
+"""The program around the network: modes, evaluation, waiting, several losses."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from visus.doctor.names import unwrap
+from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.losses import DataLoss, data_loss
+from visus.doctor.tape import tensors
+
+SWITCHES = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+
+
+def switched(root: nn.Module) -> list[str]:
+    """The names of layers that behave otherwise in evaluation: batch norm, dropout above 0."""
+    return [
+        name or type(part).__name__
+        for name, part in root.named_modules()
+        if isinstance(part, SWITCHES) and getattr(part, "p", 1.0) > 0
+    ]
+
+
+@probes.member
+class Modes(Probe):
+    """Train or eval mode of each training pass and each scored evaluation pass."""
+
+    def __init__(self, host: Any):
+        super().__init__(host)
+        self.layers: dict[int, list[str]] = {}
+        self.now: dict[int, bool] = {}
+        self.parts: set[int] = set()
+
+    def forward(self, module, tape, grad) -> None:
+        inner = unwrap(module)
+        if id(inner) not in self.layers:
+            self.layers[id(inner)] = switched(inner)
+            self.signals.facts.setdefault("mode_layers", []).extend(self.layers[id(inner)])
+        if grad:
+            # What counts is the layers: a frozen backbone in eval mode is a choice.
+            self.now[id(inner)] = module.training
+
+    def backward(self, loss, tape) -> None:
+        for root in self.names.roots:
+            if id(root) in self.now and self.layers.get(id(root)):
+                learns = any(p.grad is not None or p.requires_grad for p in root.parameters())
+                if learns:
+                    self.signals.add("mode", "train", self.host.step, float(self.now[id(root)]))
+        self.now = {}
+
+    def view(self, tape) -> None:
+        scored = data_loss(tape, None) is not None or any(
+            e.name in ("eq", "ne", "argmax", "max") for e in tape.entries
+        )
+        if not scored or tape.grad:
+            return
+        for root in self.names.roots:
+            if id(root) in tape.training and self.layers.get(id(root)):
+                self.signals.add("mode", "eval", self.host.step, float(tape.training[id(root)]))
+
+
+def compared(tape, batch: Any) -> DataLoss | None:
+    """What an evaluation pass compares: by a loss, by ==, or the loader's own targets."""
+    found = data_loss(tape, None)
+    if found is not None:
+        return found
+    roots = tape.roots()
+    if not roots or not isinstance(roots[-1].result, torch.Tensor):
+        return None
+    output = roots[-1].result
+    made = {id(t) for e in tape.entries for t in tensors(e.result)}
+    for entry in tape.entries:
+        if entry.name in ("eq", "ne"):
+            given = tensors(entry.args)
+            outside = [t for t in given if id(t) not in made]
+            if len(given) == 2 and len(outside) == 1 and output.ndim == 2 and output.shape[1] > 1:
+                return DataLoss(
+                    "cross_entropy", output, outside[0].flatten(), {"by_hand": True}, None
+                )
+    if isinstance(batch, (list, tuple)) and len(batch) == 2 and output.ndim == 2:
+        x, y = batch
+        same = isinstance(x, torch.Tensor) and any(x is t for t in tensors(roots[-1].args))
+        if same and isinstance(y, torch.Tensor) and y.dtype == torch.int64 and y.ndim == 1:
+            return DataLoss("cross_entropy", output, y, {"by_hand": True}, None)
+    return None
+
+
+def fingerprints(x: torch.Tensor) -> list[float]:
+    """One number a sample, equal for equal samples: tells train from validation batches."""
+    if x.ndim < 2:
+        return []
+    flat = x.detach().double().flatten(1)
+    ramp = torch.linspace(1, 2, flat.shape[1], dtype=torch.float64, device=x.device)
+    return [round(v, 6) for v in (flat * ramp).sum(1).tolist()]
+
+
+@probes.member
+class Views(Probe):
+    """Loss and error of evaluation passes, by whether their samples were trained on."""
+
+    def __init__(self, host: Any):
+        super().__init__(host)
+        self.trained: set[float] = set()
+        self.rows: dict[int, list] = {}
+        self.seen: dict[int, set[float]] = {}
+
+    def output(self, tape, module, args, result) -> None:
+        if tape.grad and module.training and torch.is_grad_enabled():
+            for x in tensors(args)[:1]:
+                self.trained.update(fingerprints(x))
+
+    def view(self, tape) -> None:
+        roots = tape.roots()
+        found = compared(tape, self.host.last_batch)
+        if len(roots) != 1 or found is None or not isinstance(found.target, torch.Tensor):
+            return
+        wrong = found.wrong()
+        marks = [m for x in tensors(roots[0].args)[:1] for m in fingerprints(x)]
+        if wrong is None or not marks or not wrong.numel():
+            return
+        known = sum(mark in self.trained for mark in marks) / len(marks)
+        which = "train" if known > 0.02 else "validation"
+        losses = sample_losses(found)
+        row = (
+            which,
+            len(marks),
+            float(wrong.sum()),
+            float(losses.sum()) if losses is not None else None,
+        )
+        self.rows.setdefault(self.host.step, []).append(row)
+        if which == "validation":
+            goals = (
+                [found.input, found.target] if not found.kwargs.get("by_hand") else [found.input]
+            )
+            self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step,
+                "target": found.target.detach().clone()}, view=True)  # fmt: skip
+
+    def end(self) -> None:
+        for step, rows in self.rows.items():
+            for which in ("train", "validation"):
+                kept = [row for row in rows if row[0] == which]
+                n = sum(row[1] for row in kept)
+                if n:
+                    self.signals.add(which, "n", step, n)
+                    self.signals.add(which, "error", step, sum(row[2] for row in kept) / n)
+                    if all(row[3] is not None for row in kept):
+                        self.signals.add(which, "loss", step, sum(row[3] for row in kept) / n)
+
+
+def sample_losses(found: DataLoss) -> torch.Tensor | None:
+    """The loss of each sample (N,), where the call can be repeated without reduction."""
+    guess, target = found.input.float(), found.target
+    f = nn.functional
+    if found.kind == "cross_entropy" and guess.ndim == 2:
+        return f.cross_entropy(guess, target, reduction="none")
+    if found.kind == "nll_loss" and guess.ndim == 2:
+        return f.nll_loss(guess, target, reduction="none")
+    if found.kind == "binary_cross_entropy_with_logits" and guess.shape == target.shape:
+        return f.binary_cross_entropy_with_logits(guess, target.float(), reduction="none").flatten()
+    if found.kind == "binary_cross_entropy" and guess.shape == target.shape:
+        return f.binary_cross_entropy(guess, target.float(), reduction="none").flatten()
+    return found.wrong() if found.task == "regression" else None
+
+
+@probes.member
+class Timing(Probe):
+    """How long each step waits for its batch."""
+
+    def __init__(self, host: Any):
+        super().__init__(host)
+        self.waited = 0.0
+        self.begin = time.perf_counter()
+        self.spent = host.clock.spent
+        self.loads = 0
+        self.order = ""
+
+    def loader(self, iterator, batch, seconds) -> None:
+        self.waited, self.loads = self.waited + seconds, self.loads + 1
+        sampler = type(getattr(iterator, "_index_sampler", None)).__name__
+        inner = type(getattr(getattr(iterator, "_index_sampler", None), "sampler", None)).__name__
+        self.order = inner or sampler
+
+    def forward(self, module, tape, grad) -> None:
+        if not grad:
+            self.loads = -1000  # an evaluation lies inside this step: do not count it
+
+    def backward(self, loss, tape) -> None:
+        if self.order:
+            self.signals.facts.setdefault("order", self.order)
+
+    def after_step(self, optimizer) -> None:
+        now = time.perf_counter()
+        took = now - self.begin - (self.host.clock.spent - self.spent)
+        if self.loads > 0:
+            self.signals.add("loader", "wait", self.host.step, self.waited)
+            self.signals.add("loader", "share", self.host.step, self.waited / max(took, 1e-9))
+        self.begin, self.spent, self.waited, self.loads = now, self.host.clock.spent, 0.0, 0

@@ -1,0 +1,172 @@
+"""Weights, gradients and updates: which parameters learn, and how far one step goes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from visus.doctor.names import layer_of
+from visus.doctor.probes import Probe, probes
+
+
+def _norm(tensor: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor.detach().float()))
+
+
+@probes.member
+class Updates(Probe):
+    """By parameter: gradient and update against weight; by optimizer: rate, stale gradients."""
+
+    def __init__(self, host: Any):
+        super().__init__(host)
+        self.witness: dict[int, torch.Tensor] = {}
+        self.clean: dict[int, bool] = {}
+        self.contributed: dict[int, int] = {}
+        self.held: dict[int, torch.Tensor] | None = None
+        self.start: dict[int, torch.Tensor] = {}
+        self.granted: set[int] = set()  # parameters that had a gradient at some step
+        self.asked: set[int] = set()
+        self.moved: set[int] = set()
+        self.tried: set[int] = set()
+
+    # -- the first state of every network, to compare with later
+    def forward(self, module, tape, grad) -> None:
+        for root in self.names.roots:
+            for name, p in root.named_parameters():
+                if id(p) not in self.start and self.host.step == 0 and p.numel() <= 1 << 22:
+                    self.start[id(p)] = p.detach().clone()
+                    if p.ndim >= 2:
+                        self._shape(self.names.parameter(p) or name, p)
+
+    def _shape(self, name: str, p: torch.Tensor) -> None:
+        place, step, flat = layer_of(name), self.host.step, p.detach().float().flatten(1)
+        rms = float(flat.square().mean().sqrt())
+        self.signals.add(place, "scale", step, rms * math.sqrt(flat.shape[1]))
+        if flat.shape[0] > 1:
+            off = float((flat - flat[0]).abs().max())
+            self.signals.add(place, "rows_differ", step, off / (rms or 1.0))
+
+    # -- gradients left over from the last step
+    def backward(self, loss, tape) -> None:
+        for key, p in self.witness.items():
+            if not self.clean.get(key):
+                self.clean[key] = p.grad is None or not bool(p.grad.any())
+
+    def before_step(self, optimizer) -> None:
+        key, s, step = id(optimizer), self.signals, self.host.counts.get(id(optimizer), 0)
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        if key in self.witness:
+            s.add("optimizer", "stale", step, float(not self.clean.get(key, True)))
+        place = "optimizer" if len(self.host.optimizers) < 2 else f"optimizer {self._number(key)}"
+        s.add(place, "rate", step, max(float(g["lr"]) for g in optimizer.param_groups))
+        look = step < 2 or step & (step - 1) == 0 or (step % 16 == 0 and self.host.clock.affords())
+        if step == 0:
+            self._describe(optimizer)
+        if look:
+            self._gradients(params, step)
+            fit = sum(p.numel() for p in params) <= 1 << 24
+            self.held = {id(p): p.detach().clone() for p in params} if fit else None
+        self._choose(key, params)
+
+    def _number(self, key: int) -> int:
+        return list(self.host.optimizers).index(key) + 1
+
+    def _choose(self, key: int, params: list) -> None:
+        # The smallest parameter with a gradient shows whether gradients are zeroed.
+        if self.host.counts.get(key, 0) % 32 == 0 or key not in self.witness:
+            live = [p for p in params if p.grad is not None and bool(p.grad.any())]
+            if live:
+                self.witness[key] = min(live, key=lambda p: p.numel())
+        self.clean[key] = False
+
+    def _describe(self, optimizer) -> None:
+        facts = self.signals.facts
+        groups = optimizer.param_groups
+        facts.setdefault("optimizers", []).append({
+            "name": type(optimizer).__name__,
+            "rate": max(float(g["lr"]) for g in groups),
+            "momentum": max(float(g.get("momentum", 0) or 0) for g in groups),
+            "decay": max(float(g.get("weight_decay", 0) or 0) for g in groups),
+        })  # fmt: skip
+
+    def _gradients(self, params: list, step: int) -> None:
+        s, total, decay = self.signals, 0.0, 0.0
+        for p in params:
+            self.asked.add(id(p))
+            if p.grad is None:
+                continue
+            self.granted.add(id(p))
+            grad = _norm(p.grad)
+            total += grad**2
+            name = self.names.parameter(p)
+            if name is None or p.ndim < 2:
+                continue
+            place = layer_of(name)
+            s.add(place, "gradient", step, grad / math.sqrt(p.numel()))
+            weight = _norm(p)
+            decay += weight**2
+            s.add(place, "weight_norm", step, weight)
+            if weight > 0:
+                s.add(place, "gradient_ratio", step, grad / weight)
+            if p.grad.ndim >= 2 and p.shape[0] > 1:
+                flat = p.detach().float().flatten(1)
+                rms = float(flat.square().mean().sqrt())
+                s.add(
+                    place, "rows_differ", step, float((flat - flat[0]).abs().max()) / (rms or 1.0)
+                )
+        s.add("optimizer", "gradient", step, math.sqrt(total))
+        s.add("optimizer", "weights", step, math.sqrt(decay))
+
+    def after_step(self, optimizer) -> None:
+        held, self.held = self.held, None
+        if held is None:
+            return
+        step, s = self.host.counts.get(id(optimizer), 0), self.signals
+        up = down = 0.0
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                old = held.get(id(p))
+                if old is None or p.grad is None:
+                    continue
+                self.tried.add(id(p))
+                change, size = _norm(p.detach() - old), _norm(old)
+                if change > 0:
+                    self.moved.add(id(p))
+                up, down = up + change**2, down + size**2
+                name = self.names.parameter(p)
+                if name and p.ndim >= 2 and size > 0:
+                    s.add(layer_of(name), "update", step, change / size)
+        if down > 0:
+            s.add("optimizer", "update", step, math.sqrt(up / down))
+
+    def end(self) -> None:
+        s, facts = self.signals, self.signals.facts
+        in_optimizer = {
+            id(p)
+            for o in self.host.optimizers.values()
+            for g in o.param_groups
+            for p in g["params"]
+        }
+        rows, total, far, size = [], 0, 0.0, 0.0
+        for root in self.names.roots:
+            for name, p in root.named_parameters():
+                start = self.start.get(id(p))
+                moved = start is not None and start.shape == p.shape and not torch.equal(start, p)
+                if start is not None and start.shape == p.shape:
+                    far, size = far + _norm(p.detach() - start) ** 2, size + _norm(start) ** 2
+                total += p.numel()
+                rows.append({
+                    "name": self.names.parameter(p) or name, "trainable": p.requires_grad,
+                    "optimizer": id(p) in in_optimizer, "gradient": p.grad is not None,
+                    "granted": id(p) in self.granted, "asked": id(p) in self.asked,
+                    "moved": moved, "tracked": start is not None, "size": p.numel(),
+                    "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
+                })  # fmt: skip
+        facts["parameters"], facts["size"] = rows, total
+        foreign = sum(1 for key in in_optimizer if key not in {
+            id(p) for root in self.names.roots for p in root.parameters()})  # fmt: skip
+        facts["foreign"] = foreign
+        if size > 0:
+            s.add("optimizer", "travel", s.steps, math.sqrt(far / size))

@@ -1,0 +1,108 @@
+"""Has the network learned? Read from signals, against chance level, for all rules alike."""
+
+from __future__ import annotations
+
+import math
+
+from visus.doctor.signals import Signals, median
+
+
+def losses(s: Signals) -> list[float]:
+    """The training loss by step."""
+    return s.values("loss", "value")
+
+
+def begin(s: Signals) -> float:
+    """The loss of the first steps (median of three)."""
+    return median(losses(s)[:3])
+
+
+def end(s: Signals) -> float:
+    """The loss of the last tenth of the steps (median)."""
+    values = losses(s)
+    return median(values[-max(len(values) // 10, 5) :])
+
+
+def chance(s: Signals) -> float:
+    """The loss of the best answer that ignores the input: label entropy, target variance."""
+    task, facts = s.facts.get("task"), s.facts
+    if task == "classification":
+        return facts.get("prior_entropy") or math.log(max(facts.get("classes", 2), 2))
+    if task == "binary":
+        return facts.get("prior_entropy") or math.log(2)
+    if facts.get("kind") == "mse_loss":
+        return s.median("target", "std") ** 2
+    return begin(s)
+
+
+def learned(s: Signals) -> float:
+    """0: no better than a constant answer; 1: perfect on the training batches. May be < 0.
+
+    The best of what loss and error say, in training mode and in evaluation mode.
+    """
+    found: list[float] = []
+    base = chance(s)
+    for value in (end(s), s.last("final", "train_loss")):
+        if math.isfinite(value) and base > 0:
+            found.append(1 - value / base)
+    error = s.last("final", "train_error")
+    if s.facts.get("task") in ("classification", "binary") and math.isfinite(error):
+        rest = 1 - s.facts.get("majority", 0.5)
+        if rest > 0.02:
+            found.append(1 - error / rest)
+    values = losses(s)
+    if not values or not math.isfinite(values[-1]):
+        return min(0.0, *found) if found else 0.0
+    return max(found, default=0.0)
+
+
+def long_enough(s: Signals, steps: int = 40) -> bool:
+    """Too few steps prove nothing about learning."""
+    return len(losses(s)) >= steps
+
+
+def broken(s: Signals) -> bool:
+    """True when the training loss became infinite or not a number."""
+    return not all(map(math.isfinite, losses(s)))
+
+
+def diverged(s: Signals) -> bool:
+    """True when the loss ended far above its beginning and above chance level, or broke."""
+    values = losses(s)
+    if len(values) < 4:
+        return False
+    if broken(s):
+        first = next(i for i, v in enumerate(values) if not math.isfinite(v))
+        before = values[max(first - 3, 0) : first]
+        return bool(before) and first > 1 and max(before) > 2 * max(begin(s), _base(s))
+    return end(s) > 1.5 * max(begin(s), _base(s), 1e-12)
+
+
+def _base(s: Signals) -> float:
+    value = chance(s)
+    return value if math.isfinite(value) else 0.0
+
+
+def plateau(s: Signals) -> bool:
+    """True when the last third of the losses is no lower than the middle third."""
+    values = [v for v in losses(s) if math.isfinite(v)]
+    third = len(values) // 3
+    if third < 10:
+        return False
+    middle, last = median(values[third : 2 * third]), median(values[-third:])
+    return last > middle - 0.05 * abs(middle)
+
+
+def plain(s: Signals) -> bool:
+    """One loss, one optimizer: where words like under- and overfitting have a meaning."""
+    return bool(s.facts.get("plain"))
+
+
+def hidden(s: Signals) -> list[dict]:
+    """The weight layers but the last, in the order data meets them."""
+    return s.layers[:-1]
+
+
+def half(values: list[float]) -> list[float]:
+    """The later half of a series (at least one value, when there is one)."""
+    return values[len(values) // 2 :]

@@ -1,0 +1,43 @@
+"""The rule `class-imbalance`."""
+
+from __future__ import annotations
+
+import math
+
+from visus.doctor.progress import plain
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals
+
+
+@rule(asks=("labels", "loss", "trials"), because=("not-shuffled",))
+def class_imbalance(s: Signals) -> Finding | None:
+    """Some classes are seen many times more often than others.
+
+    What: the batches hold one class at least six times as often as another.
+    Why: the loss is lowest for an answer that favours the frequent class; accuracy looks good
+    while rare classes are never named.
+    How: labels counted over recorded batches; the ratio of the largest to the smallest class,
+    after two standard errors are taken from one and given to the other.
+    Cure: weights in the loss (`weight=`, `pos_weight=`), a weighted sampler, more samples of the
+    rare classes; judge by recall of each class.
+    Not: a loss that already carries class weights, or a sampler that balances the batches.
+    Source: Buda, Maki, Mazurowski 2018, A systematic study of the class imbalance problem.
+    """
+    counts = s.facts.get("label_counts", {})
+    n = sum(counts.values())
+    if len(counts) < 2 or n < 100 or s.facts.get("weighted") or not plain(s):
+        return None
+    high, low = max(counts.values()), min(counts.values())
+    sure = (high - 2 * math.sqrt(high)) / (low + 2 * math.sqrt(low) + 1)
+    mixed = s.facts.get("batch_mixing", 1.0) < 2 or s.facts.get("label_batches", 0) > 40
+    if high / low < 6 or sure < 4 or not mixed:
+        return None
+    rare = min(counts, key=lambda k: counts[k])
+    return finding(
+        "warning", 0.9, "labels", 0,
+        f"Class {max(counts, key=lambda k: counts[k])} is {high / low:.0f} times as frequent as class {rare} "
+        f"({high} against {low} of {n} labels seen), and the loss counts them alike.",
+        ["give the loss class weights, or draw batches with a weighted sampler",
+         "judge by the recall of each class, not by accuracy"],
+        ratio=high / low, largest_share=high / n, smallest_share=low / n,
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""The rule `label-noise`."""
+
+from __future__ import annotations
+
+import math
+
+from visus.doctor.progress import broken, diverged, learned, long_enough, plain
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals
+
+
+@rule(asks=("loss", "trials", "views", "labels"),
+      because=("not-shuffled", "loss-mismatch", "label-invalid", "loss-not-finite", "init-symmetric", "init-too-small",
+               "learning-rate-too-small", "learning-rate-too-large", "parameter-without-gradient", "parameter-not-updated",
+               "relu-dead", "activation-saturated", "regularization-too-strong", "output-range", "gradient-vanishing",
+               "input-not-normalized", "gradient-not-zeroed", "gradient-exploding"))  # fmt: skip
+def label_noise(s: Signals) -> Finding | None:
+    """Many labels do not belong to their inputs.
+
+    What: (a) something is learned, but the labels of the samples it gets wrong are arbitrary; or
+    (b) nothing is learned at all, though the network can learn one batch by heart and no
+    other rate does better: labels and inputs are out of step.
+    Why: wrong labels set a floor to the error and are memorized at the end.
+    How: (a) where a wrong sample's label ranks among the other classes: the runner-up in true
+    confusions (0), anywhere for random labels (0.5). (b) the one-batch and rate experiments.
+    Cure: look at the samples with the highest loss; check that inputs and labels are shuffled by
+    the same permutation; robust losses, label smoothing.
+    Not: hard data: there the given label is the runner-up.
+    Source: Northcutt, Jiang, Chuang 2021, Confident learning; Zhang et al. 2017.
+    """
+    if not plain(s) or not long_enough(s) or diverged(s) or broken(s):
+        return None
+    score, error = learned(s), s.last("final", "train_error")
+    rank, n = s.last("labels", "wrong_rank"), s.last("labels", "wrong_n", 0)
+    first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
+    partly = 0.25 < score < 0.95 and n >= 25 and rank > 0.36 and error > 0.08
+    nothing = score < 0.15 and last < 0.3 * first
+    if not partly and not nothing:
+        return None
+    text = (f"{error:.0%} of the training samples contradict the network, and their labels rank at {rank:.2f} among the other "
+            "classes (runner-up 0, random 0.5): they look arbitrary.") if partly else (
+            f"Nothing is learned, yet one batch is learned by heart (loss {first:.2g} to {last:.2g}): the labels seem unrelated "
+            "to the inputs.")  # fmt: skip
+    return finding(
+        "warning" if partly else "error", 0.75 if partly else 0.65, "labels", s.steps, text,
+        ["check that inputs and labels are permuted and filtered together",
+         "look at the samples with the highest loss and correct their labels"],
+        training_error=error, label_rank=rank if math.isfinite(rank) else -1.0, learned=score,
+        one_batch_first=first, one_batch_last=last,
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+"""The rule `learning-rate-too-large`."""
+
+from __future__ import annotations
+
+import math
+
+from visus.doctor.progress import begin, diverged, end, learned, long_enough, plain
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals, median
+
+
+@rule(asks=("loss", "steps", "trials", "updates"),
+      because=("input-not-normalized", "init-too-large", "gradient-exploding", "gradient-not-zeroed", "label-invalid",
+               "loss-mismatch", "init-symmetric", "output-range", "not-shuffled"))  # fmt: skip
+def learning_rate_too_large(s: Signals) -> Finding | None:
+    """Steps are too long: they raise the loss they are meant to lower.
+
+    What: the loss grew far beyond its start, or a tenth of the rate reaches a much lower loss
+    from the same first weights over the same batches.
+    Why: a step longer than 2 / beta (beta: curvature along the gradient) leaves the region in
+    which the gradient describes the loss.
+    How: experiments on a copy: the loss of a batch before and after its own update; the first
+    weights trained again with 0.01, 0.1, 1, 10 and 100 times the rate.
+    Cure: a tenth of the rate, warm-up, clipping; the rate with the lowest loss in the evidence.
+    Not: a loss that grows because inputs, targets or first weights are too large is named there.
+    Source: LeCun, Simard, Pearlmutter 1993; Santurkar et al. 2018, section 3.
+    """
+    if not plain(s):
+        return None
+    tests = [
+        (a, b) for a, b in zip(s.values("step", "before"), s.values("step", "after"), strict=False)
+    ]
+    uphill = sum(not b <= a * 1.02 for a, b in tests) / max(len(tests), 1)
+    start, same = s.last("trial", "start"), s.last("trial", "rate x1")
+    lower = {f: s.last("trial", f"rate x{f:g}") for f in (0.1, 0.01)}
+    best = min(lower, key=lambda f: lower[f] if math.isfinite(lower[f]) else math.inf)
+    gain, gain_lower = start - same, start - lower[best]
+    better = (
+        math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
+    )
+    poor = long_enough(s, 20) and learned(s) < 0.6
+    grew = diverged(s)
+    if not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (
+        better and poor) and not (uphill > 0.6 and len(tests) >= 5 and poor and _worse(s)):  # fmt: skip
+        return None
+    rate = median(s.values("optimizer", "rate"))
+    return finding(
+        "error" if grew or learned(s) < 0.15 else "warning", 0.95 if better else 0.8, "optimizer", 0,
+        f"At a rate of {rate:.3g} {uphill:.0%} of the tested steps raised the loss of their own batch; the loss went from "
+        f"{begin(s):.3g} to {end(s):.3g}"
+        + (f", while {best:g} times the rate reaches {lower[best]:.3g} (this rate: {same:.3g}) in 24 steps." if better else "."),
+        [f"lower the learning rate to about {rate * (best if better else 0.1):.2g}", "warm up over the first steps, clip the gradient norm"],
+        rate=rate, steps_uphill=uphill, loss_first=begin(s), loss_last=end(s), loss_lower_rate=lower[best],
+        loss_same_rate=same, update_over_weight=s.median("optimizer", "update"),
+    )  # fmt: skip
+
+
+def _worse(s: Signals) -> bool:
+    return not end(s) < begin(s)

@@ -1,0 +1,59 @@
+"""The rule `learning-rate-too-small`."""
+
+from __future__ import annotations
+
+import math
+
+from visus.doctor.progress import begin, diverged, end, learned, long_enough, plain
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals, median
+
+
+@rule(asks=("loss", "steps", "trials", "updates"),
+      because=("init-symmetric", "init-too-small", "parameter-not-updated", "parameter-without-gradient", "activation-saturated",
+               "relu-dead", "input-not-normalized", "loss-mismatch", "label-invalid", "output-range",
+               "regularization-too-strong", "gradient-vanishing", "init-too-large", "not-shuffled"))  # fmt: skip
+def learning_rate_too_small(s: Signals) -> Finding | None:
+    """Steps are so short that the loss hardly falls, and longer ones would do.
+
+    What: little was learned, and ten times the rate lowers the loss several times as much.
+    Why: the gradient is good for a much longer step than the one taken.
+    How: an experiment on a copy: the first weights trained again over the same batches with 10
+    and 100 times the rate; the present rate is the control.
+    Cure: ten times the rate (the evidence names the best), or a range test; a schedule that
+    decays later.
+    Not: a flat loss that no rate helps has another cause and is named there.
+    Source: Smith 2017, Cyclical learning rates (range test); Bengio 2012, Practical recommendations.
+    """
+    if not plain(s) or not long_enough(s) or diverged(s):
+        return None
+    rates = s.values("optimizer", "rate")
+    if rates and max(rates) == 0:
+        return finding(
+            "error",
+            0.98,
+            "optimizer",
+            0,
+            "The learning rate is zero.",
+            ["set a learning rate above zero"],
+            rate=0.0,
+        )
+    start, same = s.last("trial", "start"), s.last("trial", "rate x1")
+    higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0)}
+    best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
+    gain, gain_higher = start - same, start - higher[best]
+    score, rate = learned(s), median(rates)
+    if not math.isfinite(gain_higher) or score > 0.35:
+        return None
+    if gain_higher < 0.1 * abs(start) or gain_higher < 2.5 * max(gain, 0):
+        return None
+    faded = len(rates) > 20 and rates[-1] < 1e-3 * max(rates)
+    return finding(
+        "error" if score < 0.05 else "warning", 0.92, "optimizer", 0,
+        f"At a rate of {rate:.3g} the loss went from {begin(s):.4g} to {end(s):.4g}; from the same weights, 24 steps with "
+        f"{best:g} times the rate reach {higher[best]:.3g} (this rate: {same:.3g})."
+        + (" The schedule had lowered the rate to almost nothing." if faded else ""),
+        [f"raise the learning rate to about {rate * best:.2g}", "let the schedule decay later"],
+        rate=rate, loss_first=begin(s), loss_last=end(s), loss_same_rate=same, loss_higher_rate=higher[best],
+        update_over_weight=s.median("optimizer", "update"), travel=s.last("optimizer", "travel"),
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""The rule `overfitting`."""
+
+from __future__ import annotations
+
+import math
+
+from visus.doctor.progress import plain
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals
+
+
+@rule(
+    asks=("loss", "trials", "views"),
+    because=("label-noise", "norm-train-test-gap", "mode-wrong", "not-shuffled", "loss-not-finite"),
+)
+def overfitting(s: Signals) -> Finding | None:
+    """The network has learned its training samples, not the task.
+
+    What: in eval mode the error on training batches is near zero, that on validation batches
+    is several times as high, and the validation loss has risen well above its lowest value.
+    Why: there is more capacity than the samples can fix; what is learned last is noise.
+    How: the last recorded training and validation batches, played on a copy in eval mode; the
+    difference in standard errors; the course of the validation loss.
+    Cure: more data or jitter, weight decay, dropout, fewer units, stop at the lowest
+    validation loss.
+    Not: a small gap, or one epoch of rising loss, is no finding; training loss with dropout and
+    jitter on is never compared.
+    Source: Prechelt 1998, Early stopping - but when?; the lecture's table of symptoms.
+    """
+    train, val = s.last("final", "train_error"), s.last("final", "validation_error")
+    n_train, n_val = s.last("final", "train_n"), s.last("final", "validation_n")
+    course = s.values("validation", "loss")
+    if not plain(s) or not math.isfinite(train) or not math.isfinite(val) or n_val < 20:
+        return None
+    course = [*course, s.last("final", "validation_loss")]
+    rise = course[-1] / max(min(course), 1e-9)
+    if s.facts.get("task") in ("classification", "binary"):
+        error = math.sqrt((val * (1 - val) + 1e-3) / n_val + (train * (1 - train) + 1e-3) / n_train)
+        sure = (val - train) / error
+        wide = val > 3 * train and val - train > 0.08 and sure > 4
+        found = wide and (rise > 1.15 or val - train > 0.25)
+    else:
+        sure, wide = val / max(train, 1e-12), val > 4 * train
+        found = wide and rise > 1.2 and len(course) > 2
+    if not found:
+        return None
+    return finding(
+        "warning", 0.9 if rise > 1.15 else 0.75, "network", s.steps,
+        f"In eval mode the error is {train:.3g} on training batches and {val:.3g} on validation batches; the validation loss "
+        f"stands at {rise:.2g} times its lowest value.",
+        ["use more training data or stronger jitter", "add weight decay or dropout, or use a smaller network",
+         "stop where the validation loss is lowest"],
+        training_error=train, validation_error=val, loss_rise=rise, standard_errors=sure,
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""The rule `parameter-not-updated`."""
+
+from __future__ import annotations
+
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.rules.parameter_without_gradient import layers
+from visus.doctor.signals import Signals
+
+
+@rule(asks=("updates", "layers"))
+def parameter_not_updated(s: Signals) -> Finding | None:
+    """Parameters have gradients, but no optimizer changes them.
+
+    What: trainable parameters that received gradients and are in no optimizer, or whose values
+    did not change at any recorded step; or an output layer that is frozen.
+    Why: the layer stays at its random start. Typical: the layer was replaced, or the model
+    copied, after the optimizer was made; a list of layers that the optimizer was not given.
+    How: the parameters of all networks against those of all optimizers, and their values now
+    against those at the first step.
+    Cure: build the optimizer from model.parameters() after the model is complete; freeze with
+    requires_grad_(False) what is meant to stay.
+    Not: frozen layers below the output are taken for fine-tuning.
+    Source: PyTorch documentation of torch.optim (constructing an optimizer).
+    """
+    rows = s.facts.get("parameters", [])
+    if s.steps < 3 or not rows:
+        return None
+    left = [
+        r
+        for r in rows
+        if r["trainable"]
+        and r["gradient"]
+        and not r["optimizer"]
+        and not r["moved"]
+        and r["tracked"]
+    ]
+    stuck = [r for r in rows if r["tried"] and not r["shifted"] and not r["moved"]]
+    last = s.layers[-1]["place"] if s.layers else ""
+    trained = any(r["moved"] for r in rows)
+    frozen = [
+        r
+        for r in rows
+        if not r["trainable"] and not r["moved"] and r["name"].startswith(last + ".") and trained
+    ]
+    zero_rate = max(s.values("optimizer", "rate"), default=1.0) == 0
+    names = left or (stuck if not zero_rate and _whole_layers(stuck, s) else []) or frozen
+    if not names:
+        return None
+    share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
+    why = (
+        "are in no optimizer"
+        if left
+        else "do not change when the optimizer steps"
+        if names is not frozen
+        else "are frozen"
+    )
+    return finding(
+        "error" if share > 0.5 and not trained else "warning", 0.93 if left else 0.75, layers([r["name"] for r in names]), 0,
+        f"{len(names)} parameters ({share:.0%} of the weights) {why} and stay at their first values.",
+        ["make the optimizer from model.parameters() after the model is complete",
+         "freeze with requires_grad_(False) what is meant to stay"],
+        parameters=len(names), share=share,
+    )  # fmt: skip
+
+
+def _whole_layers(stuck: list[dict], s: Signals) -> bool:
+    # A dead unit's weights may rest; what is meant here is rate zero with a living gradient.
+    return any(s.median(r["name"].rpartition(".")[0], "gradient", 0.0) > 1e-12 for r in stuck)

@@ -1,0 +1,40 @@
+"""The rule `underfitting`."""
+
+from __future__ import annotations
+
+from visus.doctor.progress import chance, end, learned, long_enough, plain, plateau
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals
+
+
+@rule(asks=("loss", "trials", "updates"),
+      because=("init-symmetric", "init-too-small", "init-too-large", "parameter-not-updated", "parameter-without-gradient",
+               "activation-saturated", "relu-dead", "gradient-vanishing", "learning-rate-too-small", "learning-rate-too-large",
+               "input-not-normalized", "loss-mismatch", "label-invalid", "output-range", "not-shuffled", "gradient-not-zeroed",
+               "regularization-too-strong", "loss-not-finite", "gradient-exploding", "label-noise"))  # fmt: skip
+def underfitting(s: Signals) -> Finding | None:
+    """The network cannot fit even the data it is trained on.
+
+    What: the training error stays high, the loss no longer falls, and the network, freed of
+    dropout and jitter, cannot learn one batch of 32 samples by heart either.
+    Why: it has too little capacity (too narrow, too shallow, no non-linearity), or its input
+    does not hold the answer.
+    How: the loss of recorded training batches in eval mode; an experiment on a copy: 80 steps of
+    Adam on one batch.
+    Cure: more units or layers, less regularization, better features.
+    Not: a loss that is still falling is only unfinished.
+    Source: the lecture's table of symptoms; Goodfellow et al. 2016, section 5.2.
+    """
+    if not plain(s) or not long_enough(s) or learned(s) > 0.6 or not plateau(s):
+        return None
+    first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
+    if not last > 0.4 * first:
+        return None
+    return finding(
+        "warning", 0.75, "network", s.steps,
+        f"The training loss rests at {end(s):.3g} (chance level {chance(s):.3g}), and 80 steps on one batch of 32 samples only "
+        f"lower it from {first:.3g} to {last:.3g}: the network cannot hold the task.",
+        ["use more units or layers, with non-linear activations", "lower weight decay and dropout"],
+        training_loss=s.last("final", "train_loss"), training_error=s.last("final", "train_error"), chance=chance(s),
+        one_batch_first=first, one_batch_last=last, parameters=s.facts.get("size", 0),
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""A copy of the program's networks for experiments: what happens there stays there."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from visus.doctor.names import Names, unwrap
+from visus.doctor.tape import Score
+
+
+@contextmanager
+def undisturbed(seed_state: torch.Tensor | None = None) -> Iterator[None]:
+    """Give every random generator its state back afterwards; start torch from `seed_state`."""
+    numpy = sys.modules.get("numpy")
+    held, plain = torch.get_rng_state(), random.getstate()
+    array = numpy.random.get_state() if numpy is not None else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        if seed_state is not None:
+            torch.set_rng_state(seed_state)
+        yield
+    finally:
+        torch.set_rng_state(held)
+        random.setstate(plain)
+        if numpy is not None:
+            numpy.random.set_state(array)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+class Shadow:
+    """Copies of the networks, kept in step with the originals on demand.
+
+    The copies have none of the program's own hooks: a hook may write to the program.
+    """
+
+    def __init__(self, names: Names):
+        self.originals = list(names.roots)
+        with undisturbed():
+            self.copies: list[nn.Module] = copy.deepcopy(self.originals)
+        for module in (m for root in self.copies for m in root.modules()):
+            for hooks in (module._forward_hooks, module._forward_pre_hooks,
+                          module._backward_hooks, module._backward_pre_hooks):  # fmt: skip
+                for key, hook in list(hooks.items()):
+                    if not (getattr(hook, "__module__", "") or "").startswith("torch"):
+                        del hooks[key]
+        self.pairs = [
+            (mine, theirs)
+            for copied, original in zip(self.copies, self.originals, strict=True)
+            for mine, theirs in zip(_state(copied), _state(original), strict=True)
+        ]
+        self.own = {id(theirs): mine for mine, theirs in self.pairs}
+
+    def follow(self) -> None:
+        """Take over the present weights, statistics and modes of the originals."""
+        with torch.no_grad():
+            for mine, theirs in self.pairs:
+                mine.copy_(theirs)
+        for copied, original in zip(self.copies, self.originals, strict=True):
+            for mine, theirs in zip(copied.modules(), original.modules(), strict=True):
+                mine.training = theirs.training
+
+    def keep(self) -> list[torch.Tensor]:
+        """The state of the copies, to `put` back later."""
+        return [mine.detach().clone() for mine, _ in self.pairs]
+
+    def put(self, state: list[torch.Tensor]) -> None:
+        """Restore what `keep` returned."""
+        with torch.no_grad():
+            for (mine, _), value in zip(self.pairs, state, strict=True):
+                mine.copy_(value)
+
+    def mode(self, training: bool | None = None, *, dropout: bool = True) -> None:
+        """Set train or eval mode; `dropout=False` silences dropout alone."""
+        for module in (m for root in self.copies for m in root.modules()):
+            if training is not None:
+                module.training = training
+            if not dropout and "Dropout" in type(module).__name__:
+                module.training = False
+
+    def parameters(self) -> list[torch.Tensor]:
+        """The trainable parameters of the copies."""
+        return [p for root in self.copies for p in root.parameters() if p.requires_grad]
+
+    def play(
+        self, score: Score, *, rows: Any = None, same: bool = True, grad: bool = False,
+        tweak: Callable | None = None,
+    ) -> list[Any]:  # fmt: skip
+        """Play a tape on the copies. `same`: with the random numbers of the original pass."""
+        modules = {}
+        for func, *_ in score.steps:
+            if isinstance(func, nn.Module):
+                inner = unwrap(func)
+                where = next(i for i, root in enumerate(self.originals) if root is inner) if any(
+                    root is inner for root in self.originals) else None  # fmt: skip
+                modules[id(func)] = self.copies[where] if where is not None else func
+        with undisturbed(score.rng if same else None), torch.set_grad_enabled(grad):
+            return score.play(modules, self.own, rows, tweak)
+
+
+def _state(module: nn.Module) -> list[torch.Tensor]:
+    return [*module.parameters(), *module.buffers()]

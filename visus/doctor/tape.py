@@ -1,0 +1,235 @@
+"""A tape of what the program does between calling its network and calling backward.
+
+The recorder is a torch function mode: it sees each torch call by name with its real
+arguments, passes it on unchanged, and takes notes. A finished tape holds no graph and can be
+played again on copies of the networks: that is how the doctor experiments with a program
+whose source it has never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,
+    _pop_mode,
+    _push_mode,
+)
+
+from visus.doctor.names import operation
+
+
+class Recorder(TorchFunctionMode):
+    """Reports every torch call to `note(name, func, args, kwargs, result)`; changes none."""
+
+    def __init__(self, note: Callable[..., None]):
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        self.inside += 1
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.inside -= 1
+        self._note(operation(func), func, args, kwargs, result)
+        return result
+
+    active = False
+    inside = 0  # > 0 within a call that torch handed to us (backward, say): torch has set the
+    # mode aside and will put it back, so it can be neither pushed nor popped now
+
+    def on(self) -> None:
+        """Start to listen (no effect when it already does)."""
+        if not self.active and not self.inside:
+            self.active = True
+            _push_mode(self)
+
+    def off(self) -> None:
+        """Stop to listen, whatever modes the program has entered meanwhile."""
+        if not self.active or self.inside:
+            return
+        self.active, above = False, []
+        if not any(mode is self for mode in _get_current_function_mode_stack()):
+            return
+        while (top := _pop_mode()) is not self:
+            above.append(top)
+        for mode in reversed(above):
+            _push_mode(mode)
+
+
+class Entry:
+    """One call: `func` is a torch function, or the network itself for a forward call."""
+
+    __slots__ = ("args", "func", "kwargs", "name", "result")
+
+    def __init__(self, name: str, func: Any, args: Any, kwargs: Any, result: Any):
+        self.name, self.func, self.args = name, func, args
+        self.kwargs, self.result = kwargs, result
+
+
+class Slot(int):
+    """Stands for a tensor that an earlier entry of the tape made."""
+
+
+class Outside:
+    """Stands for a tensor from outside the tape, kept as a copy: the batch, the targets."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: torch.Tensor):
+        with torch.inference_mode(False), torch.no_grad():
+            self.tensor = tensor.detach().clone()
+
+
+class Own:
+    """Stands for a parameter (or buffer) of one of the networks, by identity."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: int):
+        self.key = key
+
+
+def walk(tree: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    """`tree` with each tensor replaced by `change(tensor)`; lists, tuples and dicts kept."""
+    if isinstance(tree, (torch.Tensor, Slot, Outside, Own)):
+        return change(tree)
+    if type(tree) in (list, tuple):
+        return type(tree)(walk(item, change) for item in tree)
+    if hasattr(tree, "_fields"):
+        return type(tree)(*(walk(item, change) for item in tree))
+    if isinstance(tree, dict):
+        return {key: walk(item, change) for key, item in tree.items()}
+    return tree
+
+
+def tensors(tree: Any) -> list[torch.Tensor]:
+    """All tensors in nested lists, tuples and dicts."""
+    found: list[torch.Tensor] = []
+    walk(tree, found.append)
+    return found
+
+
+class Tape:
+    """The calls of one forward pass of the program, from batch to loss."""
+
+    def __init__(self, step: int, grad: bool, full: bool):
+        self.step, self.grad, self.full = step, grad, full
+        self.entries: list[Entry] = []
+        self.rng = torch.get_rng_state() if grad else None
+        self.whole = True  # False: something on it cannot be played again
+        self.training: dict[int, bool] = {}
+
+    def add(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Note one call."""
+        self.entries.append(Entry(name, func, args, kwargs, result))
+
+    def roots(self) -> list[Entry]:
+        """The forward calls of networks on this tape."""
+        return [entry for entry in self.entries if isinstance(entry.func, nn.Module)]
+
+    def maker(self, tensor: torch.Tensor) -> Entry | None:
+        """The entry that made (or last changed in place) this very tensor."""
+        for entry in reversed(self.entries):
+            if any(made is tensor for made in tensors(entry.result)):
+                return entry
+        return None
+
+    def before(self, tensor: torch.Tensor) -> list[Entry]:
+        """The entries that `tensor` was computed from, in their order."""
+        wanted, kept = {id(tensor)}, []
+        for entry in reversed(self.entries):
+            if any(id(made) in wanted for made in tensors(entry.result)):
+                kept.append(entry)
+                wanted.update(id(t) for t in tensors((entry.args, entry.kwargs)))
+        return kept[::-1]
+
+
+class Score:
+    """A tape made ready to be played: the part that leads to `goals`, without any graph.
+
+    Args:
+        tape: what was recorded. goals: the tensors to compute again (the loss first).
+        own: ids of the networks' parameters and buffers.
+    """
+
+    def __init__(self, tape: Tape, goals: list[torch.Tensor], own: set[int]):
+        self.step, self.rng, self.training = tape.step, tape.rng, tape.training
+        self.steps: list[tuple[Any, Any, Any, list[int]]] = []
+        wanted: dict[int, Entry] = {}
+        for goal in goals:
+            wanted.update({id(entry): entry for entry in tape.before(goal)})
+        slots: dict[int, int] = {}
+        outside: dict[int, Outside] = {}
+        self.batch: Outside | None = None  # the first tensor that the network was given
+        for entry in [e for e in tape.entries if id(e) in wanted]:
+            # What does not come from the network (a batch cut from the data) is kept as it is.
+            given = {id(t) for t in tensors((entry.args, entry.kwargs))}
+            if isinstance(entry.func, nn.Module) or given & (slots.keys() | own):
+                self._compile(entry, slots, outside, own)
+        self.goals = [walk(goal, lambda t: self._place(t, slots, outside, own)) for goal in goals]
+
+    def _place(self, tensor, slots, outside, own):
+        if id(tensor) in slots:
+            return Slot(slots[id(tensor)])
+        if id(tensor) in own:
+            return Own(id(tensor))
+        if id(tensor) not in outside:
+            outside[id(tensor)] = Outside(tensor)
+        return outside[id(tensor)]
+
+    def _compile(self, entry: Entry, slots, outside, own) -> None:
+        args = walk(entry.args, lambda t: self._place(t, slots, outside, own))
+        kwargs = walk(entry.kwargs, lambda t: self._place(t, slots, outside, own))
+        out = []
+        for made in tensors(entry.result):
+            slots[id(made)] = slots.get(id(made), len(slots))
+            out.append(slots[id(made)])
+        self.steps.append((entry.func, args, kwargs, out))
+        if self.batch is None and isinstance(entry.func, nn.Module):
+            found: list[Outside] = []
+            walk((args, kwargs), lambda t: found.append(t) if isinstance(t, Outside) else None)
+            self.batch = found[0] if found else None
+
+    def size(self) -> int:
+        """The number of samples in the batch that the network was given."""
+        return (
+            self.batch.tensor.shape[0] if self.batch is not None and self.batch.tensor.ndim else 0
+        )
+
+    def play(
+        self,
+        modules: dict[int, nn.Module],
+        own: dict[int, torch.Tensor],
+        rows: torch.Tensor | None = None,
+        tweak: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> list[Any]:
+        """Compute the goals again on copies; `rows` takes part of the batch, `tweak` edits inputs."""
+        made: dict[int, Any] = {}
+        size = self.size()
+
+        def find(leaf: Any) -> Any:
+            if isinstance(leaf, Slot):
+                return made[int(leaf)]
+            if isinstance(leaf, Own):
+                return own[leaf.key]
+            tensor = leaf.tensor
+            if rows is not None and tensor.ndim and tensor.shape[0] == size:
+                return tensor[rows]
+            return tensor.clone()
+
+        for func, args, kwargs, out in self.steps:
+            given, named = walk(args, find), walk(kwargs, find)
+            network = isinstance(func, nn.Module)
+            if network and tweak is not None:
+                given = walk(given, tweak)
+            result = (modules[id(func)] if network else func)(*given, **named)
+            for slot, tensor in zip(out, tensors(result), strict=False):
+                made[slot] = tensor
+        return [walk(goal, find) for goal in self.goals]

@@ -1,0 +1,140 @@
+"""`Doctor` for a loop one can edit, `watch` for a script one cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from visus.doctor.diagnose import asked, diagnose
+from visus.doctor.host import Enough, Host
+from visus.doctor.letter import letter
+from visus.errors import UsageError
+from visus.ledger import Ledger
+
+
+class Doctor:
+    """Watches the training inside its `with` block.
+
+    Args:
+        model, optimizer, loss: optional; the doctor finds all three by itself. Given, they are
+            checked to be what torch expects, nothing more.
+        rules: ids to look for; all by default. share: the part of the time it may take.
+        ledger: a `Ledger` that gets one "finding" line for each finding.
+
+    After the block `findings` holds the findings, causes first, and `letter()` the text.
+    """
+
+    def __init__(
+        self, model: Any = None, optimizer: Any = None, loss: Any = None, *,
+        rules: Iterable[str] | None = None, share: float = 0.02, ledger: Ledger | None = None,
+        max_steps: int | None = None,
+    ):  # fmt: skip
+        if model is not None and not isinstance(model, torch.nn.Module):
+            raise UsageError(f"Doctor: model is a {type(model).__name__}; give a torch.nn.Module")
+        if optimizer is not None and not hasattr(optimizer, "param_groups"):
+            raise UsageError(
+                f"Doctor: optimizer is a {type(optimizer).__name__}; give a torch optimizer"
+            )
+        self.rules = list(rules) if rules is not None else None
+        self.host = Host(asked(self.rules), share, max_steps)
+        self.ledger = ledger
+        self.findings: list[dict[str, Any]] = []
+        self.steps, self.seconds, self.overhead = 0, 0.0, 0.0
+        self.errors: list[str] = []
+        self._given = model
+
+    def __enter__(self) -> Doctor:
+        if self._given is not None:
+            self.host.names.root(self._given)
+        self.host.start()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self.host.stop()
+        if isinstance(error, Exception):
+            self.host.after_crash(trace)
+        self.host.finish()
+        with self.host.clock.count():
+            self.findings, errors = diagnose(self.host.signals, self.rules)
+        self.errors = [*self.host.errors, *errors]
+        self.steps, self.seconds = self.host.step, self.host.clock.seconds
+        self.overhead = self.host.clock.overhead
+        if self.ledger is not None:
+            for found in self.findings:
+                self.ledger.write("finding", **found)
+        return isinstance(error, Enough)
+
+    def letter(self) -> str:
+        """The findings as text for a person."""
+        return letter(self.findings, steps=self.steps)
+
+
+def watch(
+    script: str | Path, args: Iterable[str] = (), *, max_steps: int | None = None,
+    ledger: Ledger | None = None, json_path: str | Path | None = None, share: float = 0.02,
+) -> dict[str, Any]:  # fmt: skip
+    """Run a script as `python script args` would, under the doctor.
+
+    Returns {"findings", "steps", "seconds", "overhead", "status", "error", "doctor_errors"}:
+    `status` is the script's exit status, `error` one line about its exception, or None. With
+    `json_path` the same is written there. The script's output is left alone.
+    """
+    path = Path(script)
+    if not path.is_file():
+        raise UsageError(f"watch: no script at {path}; give the path of a Python file")
+    doctor = Doctor(share=share, ledger=ledger, max_steps=max_steps)
+    status, error = _run(doctor, path, [str(a) for a in args])
+    result = {
+        "findings": doctor.findings, "steps": doctor.steps, "seconds": round(doctor.seconds, 3),
+        "overhead": round(doctor.overhead, 4), "status": status, "error": error,
+        "doctor_errors": doctor.errors,
+    }  # fmt: skip
+    if json_path is not None:
+        _write(Path(json_path), result)
+    return result
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w") as file:
+        json.dump(result, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _run(doctor: Doctor, path: Path, args: list[str]) -> tuple[int, str | None]:
+    held_argv, held_path = sys.argv, list(sys.path)
+    sys.argv, sys.path[0:0] = [str(path), *args], [str(path.parent.resolve())]
+    try:
+        with doctor:
+            runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as left:
+        return _status(left.code), None if isinstance(left.code, int | None) else str(left.code)
+    except KeyboardInterrupt:
+        return 130, "KeyboardInterrupt: stopped by the user"
+    except Exception as error:
+        return 1, _line(error, path)
+    finally:
+        sys.argv, sys.path[:] = held_argv, held_path
+    return 0, None
+
+
+def _status(code: Any) -> int:
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def _line(error: Exception, path: Path) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [f for f in frames if Path(f.filename).name == path.name]
+    where = f" ({path.name}, line {inside[-1].lineno})" if inside else f" ({path.name})"
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}{where}"
