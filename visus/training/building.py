@@ -11,6 +11,7 @@ from torch import nn
 from visus.models import adopt, build
 from visus.training.automatic import convolves
 from visus.training.classifier import Classifier, statistics
+from visus.training.distributed import ALONE, World
 from visus.training.ema import Average
 from visus.training.feed import Feed
 from visus.training.members import family
@@ -56,7 +57,11 @@ def initialize(model: Classifier, recipe: Recipe, dataset: Any) -> None:
 
 
 def make_state(
-    recipe: Recipe, model: Classifier, fresh: list[str], device: torch.device, rank: int = 0
+    recipe: Recipe,
+    model: Classifier,
+    fresh: list[str],
+    device: torch.device,
+    world: World = ALONE,
 ) -> State:
     """Model on its device and in its layout, with optimizer, penalty, loss and average."""
     layout = torch.channels_last if recipe.training.channels_last else torch.contiguous_format
@@ -65,20 +70,18 @@ def make_state(
     criterion = family("loss").make(recipe.loss.name, **recipe.loss.options()).to(device)
     ema, how = recipe.training.ema, recipe.training
     return State(
-        model, optimizer, penalty, criterion, device, seed=recipe.seed, rank=rank,
+        model, optimizer, penalty, criterion, device, seed=recipe.seed, world=world,
         precision="float32" if how.precision == "auto" else how.precision,
         accumulate=how.accumulate, clip=how.clip, average=Average(model, ema) if ema else None,
     )  # fmt: skip
 
 
-def make_feed(
-    recipe: Recipe, dataset: Any, device: torch.device, rank: int = 0, ranks: int = 1
-) -> Feed:
+def make_feed(recipe: Recipe, dataset: Any, device: torch.device, world: World = ALONE) -> Feed:
     """The batches of train for a settled recipe."""
     jitter = recipe.jitter if isinstance(recipe.jitter, dict) else {}
     return Feed(
         dataset.train, jitter, classes=len(dataset.classes), seed=recipe.seed, device=device,
-        batch_size=int(recipe.training.batch_size), rank=rank, ranks=ranks,
+        batch_size=int(recipe.training.batch_size), world=world,
         channels_last=bool(recipe.training.channels_last),
     )  # fmt: skip
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from visus.data import Jitter, epoch_order
+from visus.training.distributed import ALONE, World
+from visus.training.seeds import mix
 
 
 class Feed:
@@ -21,13 +23,15 @@ class Feed:
 
     def __init__(
         self, images: Any, jitter: dict[str, dict[str, Any]], *, classes: int, batch_size: int,
-        seed: int, device: torch.device, channels_last: bool, rank: int = 0, ranks: int = 1,
+        seed: int, device: torch.device, channels_last: bool, world: World = ALONE,
     ):  # fmt: skip
-        self.images, self.seed, self.device = images, seed, device
-        self.batch_size = min(batch_size, len(images))
+        self.images, self.device = images, device
+        # Every rank the same number of images, and draws of its own.
+        self.batch_size = min(batch_size, len(images)) // world.size * world.size or world.size
+        self.seed = mix(seed, world.rank) if world.rank else seed
         self.per_epoch = max(1, len(images) // self.batch_size)
         self.jitter = Jitter(jitter, classes=classes) if jitter else None
-        self.part = slice(rank, None, ranks)
+        self.part = slice(world.rank, None, world.size)
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self._order = lru_cache(maxsize=1)(lambda epoch: epoch_order(len(images), seed, epoch))
 

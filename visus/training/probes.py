@@ -30,7 +30,7 @@ def settle_threads(recipe: Recipe, state: State, feed: Feed, ledger: Ledger) -> 
     if wish == "auto":
         choices = machine.thread_choices()
         wish = choices[0]
-        if len(choices) > 1 and state.device.type == "cpu":
+        if len(choices) > 1 and state.device.type == "cpu" and state.world.size == 1:
             wish, timings = _quickest(choices, torch.set_num_threads, state, feed)
     ledger.write("threads", chosen=wish, timings=timings)
     torch.set_num_threads(wish)
@@ -42,8 +42,8 @@ def settle_precision(recipe: Recipe, state: State, feed: Feed) -> Recipe:
     wish = recipe.training.precision
     if wish == "auto":
         half = machine.half_precision(state.device)
-        wish = half
-        if state.device.type == "cpu" and half != "float32":
+        wish = half if state.device.type == "cuda" else "float32"
+        if state.device.type == "cpu" and half != "float32" and state.world.size == 1:
             choices = ["float32", half]
             wish, _ = _quickest(choices, state.set_precision, state, feed)
     state.set_precision(wish)
@@ -67,10 +67,15 @@ def settle_rate(recipe: Recipe, state: State, feed: Feed, ledger: Ledger, until:
     """Replace `rate = "auto"` by the range test's; it ends by `until` (time.monotonic)."""
     if recipe.optimizer.rate != "auto":
         return recipe
-    found = range_test(state, feed, usual_rate(recipe), stop=lambda: time.monotonic() > until)
+    found = range_test(state, feed, usual_rate(recipe), stop=lambda: late(state, until))
     ledger.write("range-test", **vars(found))
     optimizer = recipe.optimizer.model_copy(update={"rate": found.rate})
     return recipe.model_copy(update={"optimizer": optimizer})
+
+
+def late(state: State, until: float) -> bool:
+    """Whether `until` (time.monotonic) has passed on rank 0."""
+    return state.world.agree(time.monotonic() > until)
 
 
 def wished_epochs(recipe: Recipe, feed: Feed) -> int | None:
@@ -86,11 +91,11 @@ def step_seconds(state: State, feed: Feed, most: float = 3.0) -> float:
     with undisturbed(state):
         state.model.train()
         state.step = FAR
-        begin = last = time.perf_counter()
+        last, until = time.perf_counter(), time.monotonic() + most
         for _ in steps(state, feed, lambda at: 1e-12):
             now = time.perf_counter()
             spent.append(now - last)
             last = now
-            if len(spent) >= 8 or (len(spent) >= 3 and now - begin > most):
+            if len(spent) >= 8 or (len(spent) >= 3 and late(state, until)):
                 break
-    return sorted(spent[1:])[(len(spent) - 1) // 2]
+    return state.world.agree(sorted(spent[1:])[(len(spent) - 1) // 2])

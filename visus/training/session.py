@@ -28,7 +28,7 @@ from visus import files
 from visus.errors import RunError
 from visus.ledger import Ledger
 from visus.models import summary, total_flops
-from visus.training import checkpoint, machine, probes
+from visus.training import checkpoint, distributed, machine, probes
 from visus.training.automatic import settle
 from visus.training.budget import Budget
 from visus.training.building import make_classifier, make_feed, make_state, settle_layout
@@ -58,9 +58,11 @@ class Session:
         device: torch.device | str | None = None, spent: float = 0.0,
     ):  # fmt: skip
         machine.keep_pages()
+        self.world, self.dataset = distributed.join(), dataset
         self.folder = Path(folder) if folder is not None else None
-        self.ledger, self.dataset = ledger or Ledger(), dataset
+        self.ledger = ledger if ledger and self.world.main else Ledger()
         self.device = torch.device(device) if device else machine.choose_device()
+        self.world.agree(None)  # nobody reads before all that was to be written is there
         held = checkpoint.newest(self.folder) if self.folder else None
         self.recipe = settle(_recipe(recipe, self.folder), dataset)
         self._build(model, held[1] if held else {}, spent)
@@ -71,6 +73,7 @@ class Session:
         self.waited, self.judged_at = 0, -1
         if held:
             self._resume(*held)
+        self.world.agree(None)  # nobody writes before all have read
 
     def run(self) -> Generator[Step, None, None]:
         """Train to the end, one step an item; what an item sees is a state that could be kept.
@@ -141,8 +144,8 @@ class Session:
         self.facts = facts_of(
             recipe, data, model.mean.flatten().tolist(), model.std.flatten().tolist()
         )
-        self.state = make_state(recipe, model, self.fresh, self.device)
-        self.feed = make_feed(recipe, data, self.device)
+        self.state = make_state(recipe, model, self.fresh, self.device, self.world)
+        self.feed = make_feed(recipe, data, self.device, self.world)
         self.judge = Judge(data, self.state.criterion, recipe.seed, batch_size=256)
         self.clock = Clock(facts.get("seconds", 0.0) + spent)
         limit, vault = recipe.training.time_limit, len(getattr(data, "vault", ()) or ())
@@ -158,7 +161,7 @@ class Session:
         tenth = (recipe.training.time_limit or 1200.0) / 10
         recipe = probes.settle_rate(recipe, state, feed, ledger, time.monotonic() + tenth)
         self._make_plan(recipe)
-        if self.folder:
+        if self.folder and self.world.main:
             self.folder.mkdir(parents=True, exist_ok=True)
             files.replace_text(self.folder / RECIPE, self.recipe.to_toml())
         ledger.write("recipe", recipe=self.recipe.tree())
@@ -168,7 +171,8 @@ class Session:
         if recipe.training.time_limit:
             self.budget.pace = probes.step_seconds(self.state, self.feed)
         wish = probes.wished_epochs(recipe, self.feed)
-        self.plan, reason = self.budget.plan(self.feed.per_epoch, wish)
+        plan, reason = self.budget.plan(self.feed.per_epoch, wish)
+        self.plan = Plan(**self.world.agree(plan.facts()))
         self.recipe = probes.with_training(recipe, epochs=self.plan.epochs)
         self.facts["recipe"] = self.recipe.tree()
         self._write_plan(reason)
@@ -219,13 +223,15 @@ class Session:
     def _reason(self) -> str:
         """Why not to do another step; empty to go on."""
         patience = self.recipe.training.early_stopping
+        if self.world.any(bool(self.stopping), self.device):
+            self.stopping = self.stopping or "stopped on another rank"
         if self.finished or self.stopping:
             return self.finished or self.stopping
         if self.state.step >= self.plan.steps:
             return "time-limit" if self.plan.from_step else "done"
         if patience is not None and self.waited >= patience:
             return "early-stopping"
-        return "time-limit" if self.budget.over() else ""
+        return "time-limit" if self.world.agree(self.budget.over()) else ""
 
     def _after(self, step: Step) -> None:
         self.pulse.add(step, self.plan, self.judge.seconds or 0.0)
@@ -240,7 +246,7 @@ class Session:
         state, began = self.state, self.epoch_began
         trained = time.monotonic() - began
         self.budget.pace = trained / max(1, state.step - self.epoch_step)
-        found = self.judge(state.judged)
+        found = self.world.agree(self.judge(state.judged) if self.world.main else {})
         best = better(found, self.best_facts)
         self.waited = 0 if best else self.waited + 1
         rate = state.optimizer.param_groups[-1]["lr"]
@@ -261,13 +267,14 @@ class Session:
 
     def _replan(self) -> None:
         plan = self.budget.replan(self.plan, self.state.step)
-        if plan is not self.plan:
+        plan = Plan(**self.world.agree(plan.facts()))
+        if plan != self.plan:
             self.plan = plan
             self._write_plan("slower than planned")
 
     def _keep(self, facts: dict[str, Any]) -> None:
         self.best_facts, weights = facts, self.state.judged.state_dict()
-        if self.folder:
+        if self.folder and self.world.main:
             checkpoint.write(self.folder / BEST, weights, facts)
         else:
             self._best = checkpoint.clones(weights)
@@ -284,7 +291,7 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint of the present step."""
         self.saved = time.monotonic()
-        if self.folder is None:
+        if self.folder is None or not self.world.main:
             return
         facts = self.state.facts() | {
             "plan": self.plan.facts(), "seconds": self.clock(), "best": self.best_facts,
@@ -306,7 +313,7 @@ class Session:
                 self._end_epoch()
         self.save()
         self.ledger.write("stop", reason=reason, step=self.state.step)
-        if self.folder:
+        if self.folder and self.world.main:
             model = self.best()
             model.facts["metrics"] = self.metrics()
             save_trained(self.folder, model)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from visus.errors import RunError
+from visus.training.distributed import ALONE, World
 from visus.training.ema import Average
 from visus.training.optimizers import Penalty
 
@@ -27,7 +28,7 @@ class State:
     criterion: nn.Module
     device: torch.device
     seed: int = 0
-    rank: int = 0
+    world: World = ALONE
     precision: str = "float32"
     accumulate: int = 1
     clip: float | None = None

@@ -36,7 +36,7 @@ def steps(state: State, batch: Batch, rate: Callable[[int], float]) -> Iterator[
     the state was taken. Raises `NotFiniteError` before a step that would spoil the weights.
     """
     while True:
-        reseed(state.seed, state.step, state.rank)
+        reseed(state.seed, state.step, state.world.rank)
         now = rate(state.step)
         set_rate(state.optimizer, now)
         images, targets = batch(state.step)
@@ -51,7 +51,7 @@ def steps(state: State, batch: Batch, rate: Callable[[int], float]) -> Iterator[
 def backward(state: State, images: Tensor, targets: Tensor) -> Tensor:
     """Put the gradient of the mean loss into the weights, in `state.accumulate` parts.
 
-    Returns the loss, not yet synchronized with the host. Norms see each part by itself.
+    Several ranks average loss and gradients. Returns the loss, not yet synchronized with the host. Norms see each part by itself.
     """
     state.optimizer.zero_grad(set_to_none=True)
     state.hold()
@@ -62,6 +62,7 @@ def backward(state: State, images: Tensor, targets: Tensor) -> Tensor:
             loss = state.criterion(state.model(x).float(), y) * (len(x) / len(images))
         state.scaler.scale(loss).backward()
         total += loss.detach()
+    state.world.mean([total, *(w.grad for w in state.weights if w.grad is not None)])
     return total
 
 
