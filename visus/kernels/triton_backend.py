@@ -6,6 +6,7 @@ Imported only where a tensor on a GPU asks for it: without triton the other back
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,21 @@ import torch
 import triton
 import triton.language as tl
 
-from visus.kernels import triton_passes
+from visus.kernels import torch_backend, triton_passes
 
 passes: Any = triton_passes  # a jitted function takes its constexpr arguments as plain numbers
 
 TILE = 2048  # elements of a program's tile: 16 for each thread of four warps
 CROWD = 8  # programs wanted for each multiprocessor before a plane is split no further
+ABOUT = f"triton {triton.__version__}: all passes; float32, float64, bfloat16, float16; any layout"
 ACTS = {None: 0, "none": 0, "relu": 1, "leaky-relu": 2, "elu": 3, "sigmoid": 4, "tanh": 5}
+
+
+def missing() -> str | None:
+    """Why this backend cannot serve on this machine, or None."""
+    if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1":
+        return None
+    return "triton is installed, but there is no GPU here"
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ def _accumulator(x: torch.Tensor) -> tuple[torch.dtype, Any]:
 
 def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean (as mean + rest) and biased variance of each plane of `x (N, C, *)`, each `(N, C)`."""
+    if not x.numel():
+        return torch_backend.moments(x)
     p = planes(x)
     k, (dtype, t) = cut(p), _accumulator(x)
     n, c, s = p.sizes
@@ -112,9 +123,12 @@ def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return mean, rest, var
 
 
-def _stride(x: torch.Tensor) -> int:
-    # (N, C) gives each sample its own numbers, (C,) or (1, C) shares them.
-    return x.stride(0) if x.dim() == 2 and x.shape[0] > 1 else 0
+def shared(*numbers: torch.Tensor) -> tuple[int, tuple[torch.Tensor, ...]]:
+    """The stride over samples of some `(N, C)`, `(1, C)` or `(C,)` numbers, and these numbers."""
+    rows = [t.reshape(-1, t.shape[-1]) for t in numbers]
+    most = max(t.shape[0] for t in rows)
+    rows = [t.expand(most, -1).contiguous() for t in rows]
+    return rows[0].stride(0) if most > 1 else 0, tuple(rows)
 
 
 def fresh(p: Planes) -> Planes:
@@ -130,11 +144,13 @@ def apply(
     shift: torch.Tensor, act: str | None = None, alpha: float = 0.0,
 ) -> torch.Tensor:  # fmt: skip
     """act((x - mean - rest) scale + shift) in the layout of `x`."""
-    p = planes(x)
+    if not x.numel():
+        return torch.empty_like(x)
+    p, (mn, means), (an, affine) = planes(x), shared(mean, rest), shared(scale, shift)
     y, k, (_, t) = fresh(p), cut(p), _accumulator(x)
     passes.apply[k.grid](
-        p.tensor, y.tensor, mean, rest, scale, shift, *p.sizes[1:], *p.strides, *y.strides,
-        _stride(mean), _stride(scale), k.blocks, k.tiles,
+        p.tensor, y.tensor, *means, *affine, *p.sizes[1:], *p.strides, *y.strides,
+        mn, an, k.blocks, k.tiles,
         ACT=ACTS[act], ALPHA=alpha, BC=k.bc, BS=k.bs, T=t,
     )  # fmt: skip
     return y.tensor
@@ -145,12 +161,14 @@ def sums(
     scale: torch.Tensor, shift: torch.Tensor, act: str | None = None, alpha: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Plane sums `(N, C)` of h and of h (x - mean), where h = g act'((x - mean) scale + shift)."""
-    h, p = planes(g), planes(x)
+    if not x.numel():
+        return torch_backend.sums(g, x, mean, rest, scale, shift, act, alpha)
+    h, p, (mn, means), (an, affine) = planes(g), planes(x), shared(mean, rest), shared(scale, shift)
     k, (dtype, t) = cut(p), _accumulator(x)
     parts = [x.new_empty((*p.sizes[:2], k.splits), dtype=dtype) for _ in range(2)]
     passes.sums[k.grid](
-        h.tensor, p.tensor, *parts, mean, rest, scale, shift, *p.sizes[1:], *h.strides,
-        *p.strides, _stride(mean), _stride(scale), k.blocks, k.splits, k.tiles,
+        h.tensor, p.tensor, *parts, *means, *affine, *p.sizes[1:], *h.strides,
+        *p.strides, mn, an, k.blocks, k.splits, k.tiles,
         ACT=ACTS[act], ALPHA=alpha, BC=k.bc, BS=k.bs, T=t,
     )  # fmt: skip
     return parts[0].sum(2), parts[1].sum(2)
@@ -162,11 +180,19 @@ def write(
     r: torch.Tensor, act: str | None = None, alpha: float = 0.0,
 ) -> torch.Tensor:  # fmt: skip
     """dx = p h + q (x - mean) + r in the layout of `x`, where h is that of `sums`."""
-    gp, xp = planes(g), planes(x)
+    if not x.numel():
+        return torch.empty_like(x)
+    gp, xp, (mn, means), (an, affine) = (
+        planes(g),
+        planes(x),
+        shared(mean, rest),
+        shared(scale, shift),
+    )
+    pn, pqr = shared(p, q, r)
     dx, k, (_, t) = fresh(xp), cut(xp), _accumulator(x)
     passes.write[k.grid](
-        gp.tensor, xp.tensor, dx.tensor, mean, rest, scale, shift, p, q, r, *xp.sizes[1:],
-        *gp.strides, *xp.strides, *dx.strides, _stride(mean), _stride(scale), _stride(p),
+        gp.tensor, xp.tensor, dx.tensor, *means, *affine, *pqr, *xp.sizes[1:],
+        *gp.strides, *xp.strides, *dx.strides, mn, an, pn,
         k.blocks, k.tiles, ACT=ACTS[act], ALPHA=alpha, BC=k.bc, BS=k.bs, T=t,
     )  # fmt: skip
     return dx.tensor
