@@ -1,0 +1,34 @@
+"""Data: from a folder, file, name or object to train and validation images and a vault for test.
+
+`prepare` does it all; `jitters` change training images; `batch_indices` orders them.
+"""
+
+from visus.data.batches import batch_indices, epoch_order, steps_per_epoch
+from visus.data.images import Dataset, ImageSet
+from visus.data.jitter import Jitter, jitter_default, jitters
+from visus.data.prepare import describe, prepare
+from visus.data.scan import Scan, scan
+from visus.data.sources import open_source, sources
+from visus.data.split import Split
+from visus.data.thumbnail import thumbnail
+from visus.data.vault import Vault
+
+__all__ = [
+    "Dataset",
+    "ImageSet",
+    "Jitter",
+    "Scan",
+    "Split",
+    "Vault",
+    "batch_indices",
+    "describe",
+    "epoch_order",
+    "jitter_default",
+    "jitters",
+    "open_source",
+    "prepare",
+    "scan",
+    "sources",
+    "steps_per_epoch",
+    "thumbnail",
+]

@@ -1,0 +1,111 @@
+"""What a source hands over before anything is decoded: names, labels, splits, groups, images.
+
+Images are reached through two methods, `header(i)` and `pixels(i, channels, size)`; files and
+arrays both have them, so that nothing above asks which of the two it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from visus.errors import DataError, nearest
+
+Size = tuple[int, int]  # (height, width)
+
+
+class Unreadable(Exception):
+    """One image cannot be used; the text is the reason. Never leaves this package."""
+
+
+class Bad(NamedTuple):
+    """A file that was left out and why. `image` tells whether it claims to be an image."""
+
+    name: str
+    reason: str
+    image: bool = True
+
+
+class Header(NamedTuple):
+    """What is known of an image without decoding it; `size` as it is seen, rotation applied."""
+
+    sha256: str
+    size: Size
+    grey: bool
+
+
+class Images(Protocol):
+    """A sequence of images by number."""
+
+    names: list[str]
+    in_memory: bool
+
+    def header(self, i: int) -> Header:
+        """Checksum and size of image `i`; raises `Unreadable`."""
+        ...
+
+    def pixels(self, i: int, channels: int, size: Size) -> np.ndarray:
+        """Image `i` as uint8 `(channels, *size)`; raises `Unreadable`."""
+        ...
+
+    def take(self, keep: Sequence[int]) -> Images:
+        """The same kind of images, only those in `keep`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """All images of a source, one entry an image in each column.
+
+    `splits` holds "train", "validation", "test" or "" (not given), `groups` a name or "".
+    `strays` are files that lie about and are no labelled images: named, not counted.
+    """
+
+    name: str
+    source: str
+    images: Images
+    labels: list[str]
+    splits: list[str]
+    groups: list[str]
+    strays: list[Bad] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            object.__setattr__(self, "classes", in_order(set(self.labels)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, keep: Sequence[int]) -> Found:
+        """Only the images in `keep`; the classes stay."""
+        columns = {c: [getattr(self, c)[i] for i in keep] for c in ("labels", "splits", "groups")}
+        return replace(self, images=self.images.take(keep), **columns)
+
+    def without(self, drop: Iterable[str]) -> Found:
+        """Leave out whole classes; a class that is not there is an error with the nearest."""
+        dropped = set(drop)
+        for name in dropped:
+            if name not in self.classes:
+                close = nearest(name, self.classes)
+                hint = f"; did you mean '{close}'?" if close else f" in {self.source}"
+                raise DataError(f"data.drop: no class '{name}'{hint}")
+        if not dropped:
+            return self
+        kept = [c for c in self.classes if c not in dropped]
+        keep = [i for i, label in enumerate(self.labels) if label not in dropped]
+        return replace(self.take(keep), classes=kept)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names as a person sorts them: 2 before 10, then by letter."""
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> tuple:
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(p), "") if p.isdecimal() else (-1, p) for p in parts if p), name
