@@ -1,5 +1,6 @@
 """A small WebDriver client for headless Chromium, of the standard library alone."""
 
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportCallIssue=false
 from __future__ import annotations
 
 import base64

@@ -1,5 +1,6 @@
 """`ledgers`: the module of fabricated ledgers (tests have no packages to import it from)."""
 
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportCallIssue=false
 from __future__ import annotations
 
 import importlib.util

@@ -1,5 +1,6 @@
 """Charts and words: positions against closed forms, ticks, odd numbers, cut names."""
 
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportCallIssue=false
 from __future__ import annotations
 
 import itertools

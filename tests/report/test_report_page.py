@@ -1,5 +1,6 @@
 """The page: whole for every ledger, offline, escaped; and these checks see what they should."""
 
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportCallIssue=false
 from __future__ import annotations
 
 import re

@@ -154,10 +154,10 @@ def width(name: str) -> float:
 
 def _wide(c: str) -> float:
     if c.isascii():
-        return 1.4 if c in "mwMW@%" else 1.0
+        return 1.5 if c in "mwMW@%" else 1.0
     if c in "…→–×":
         return 1.0
-    return 1.0 if unicodedata.east_asian_width(c) in ("N", "Na", "H") and c.isalpha() else 1.8
+    return 1.0 if unicodedata.east_asian_width(c) in ("N", "Na", "H") and c.isalpha() else 1.75
 
 
 def cut(name: Any, room: float) -> str:
