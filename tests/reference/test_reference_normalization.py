@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -133,6 +134,33 @@ def test_batch_norm_at_test_time_is_that_of_torch():
         lambda x, gamma, beta: F.batch_norm(x, x.new_tensor(mean), x.new_tensor(var), gamma, beta),
         x=rng.normal(size=(4, 6, 5, 3)), gamma=rng.normal(size=6), beta=rng.normal(size=6),
     )  # fmt: skip
+
+
+# ---- how exact the reference is itself ------------------------------------------------
+
+
+def _exactly(x, g, eps):
+    """y and dx of one set in 60 decimal digits: the formulas, without any rounding that matters."""
+    with localcontext() as context:
+        context.prec = 60
+        xs, gs, m = [Decimal(v) for v in x], [Decimal(v) for v in g], len(x)
+        mu = sum(xs) / m
+        d = [v - mu for v in xs]
+        r = 1 / (sum(v * v for v in d) / m + Decimal(eps)).sqrt()
+        y = [v * r for v in d]
+        a, b = sum(gs) / m, sum(p * q for p, q in zip(gs, y, strict=True)) / m
+        dx = [r * (p - a - q * b) for p, q in zip(gs, y, strict=True)]
+        return np.array(y, dtype=float), np.array(dx, dtype=float)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e4, 1e8])
+@pytest.mark.parametrize("std", [1.0, 1e-3])
+def test_the_reference_is_exact_at_any_mean(mean, std):
+    x, g = mean + std * rng.normal(size=(1, 1, 10, 12)), rng.normal(size=(1, 1, 10, 12))
+    y, dx = _exactly(x.ravel().tolist(), g.ravel().tolist(), 1e-5)
+    close(n.batch_norm(x).ravel(), y, 2e-15)
+    # sum(h xhat) is a difference of many terms: its rounding is seen next to the largest dx
+    close(n.batch_norm_backward(g, x)["x"].ravel(), dx, 2e-15 * max(1, np.abs(dx).max()))
 
 
 # ---- relations ------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def leaky_relu(x: Any, *, slope: float = 0.01) -> Array:
 
     Formula: y = x where x > 0, else slope * x.
 
-    Source: Maas, Hannun & Ng 2013, equation 2.
+    Source: Maas, Hannun & Ng 2013, section 2.
     """
     x = float64(x)
     return np.where(x > 0, x, slope * x)
@@ -101,7 +101,7 @@ def elu(x: Any, *, alpha: float = 1.0) -> Array:
 
     Formula: y = x where x > 0, else alpha (e^x - 1).
 
-    Source: Clevert, Unterthiner & Hochreiter 2016, equation 15.
+    Source: Clevert, Unterthiner & Hochreiter 2016, section 3.
     """
     x = float64(x)
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
@@ -123,7 +123,7 @@ def maxout(x: Any, pieces: int) -> Array:
     Formula: y[n, c] = max over j < pieces of  x[n, c * pieces + j]. With linear maps before it, a
     maxout unit is a convex function in `pieces` linear pieces; ReLU and |x| are special cases.
 
-    Source: Goodfellow et al. 2013, equation for h_i(x) in section 2.
+    Source: Goodfellow et al. 2013, "Maxout Networks", section 2.
     """
     return _pieces(x, pieces).max(axis=2)
 

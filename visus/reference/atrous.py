@@ -36,7 +36,7 @@ def unit(x: Any, parts: Unit, *, rate: Sizes = 1, eps: float = 1e-5) -> Array:
 
     Formula: y = relu(batch_norm(convolution(x))); `x (N, C, H, W)`, odd kernels, dilation `rate`.
 
-    Source: Chen et al. 2017, "Rethinking Atrous Convolution", section 4.
+    Source: Chen et al. 2017, "Rethinking Atrous Convolution", section 3.3.
     """
     y = convolution(x, parts["weight"], parts.get("bias"), **_same(parts, rate))
     if parts.get("gamma") is None:

@@ -105,7 +105,7 @@ def orthogonal(shape: Sequence[int], rng: np.random.Generator, *, gain: float = 
     mean: no direction dies in depth. Q of the QR decomposition of normal numbers, each column
     with the sign of R's diagonal, is uniform among the orthogonal matrices.
 
-    Source: Saxe, McClelland & Ganguli 2014, section 3.1; Mezzadri 2007 for the signs.
+    Source: Saxe, McClelland & Ganguli 2014; Mezzadri 2007 for the signs.
     """
     rows, columns = shape[0], int(np.prod(shape[1:]))
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))

@@ -187,7 +187,8 @@ def logistic(x: Any, target: Any, *, weight: Any = None, reduction: str = "mean"
 
     Formula: l = log(1 + e^(-t x)), computed as max(0, -t x) + log(1 + e^-|x|).
 
-    Source: Hastie, Tibshirani & Friedman 2009, "The Elements of Statistical Learning", 10.18.
+    Source: Hastie, Tibshirani & Friedman 2009, "The Elements of Statistical Learning", section
+    10.6 (binomial deviance, there with a factor 2 in the exponent).
     """
     margin = float64(target) * float64(x)
     return reduce(np.maximum(0, -margin) + np.log1p(np.exp(-np.abs(margin))), weight, reduction)

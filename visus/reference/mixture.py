@@ -31,7 +31,7 @@ def batch_instance_norm(
     over S_i = { k : k_C = i_C } and xhat_IN over S_i = { k : k_C = i_C, k_N = i_N }. The gate is
     kept in [0, 1] after each update, not here.
 
-    Source: Nam & Kim 2018, "Batch-Instance Normalization", equations 3 and 4.
+    Source: Nam & Kim 2018, "Batch-Instance Normalization", section 3.
     """
     x = float64(x)
     return affine(_gate(rho, *_two(x, eps)), gamma, beta)

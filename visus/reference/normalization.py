@@ -207,7 +207,7 @@ def instance_norm(x: Any, gamma: Any = None, beta: Any = None, *, eps: float = 1
 
     Formula: y = gamma xhat + beta over S_i = { k : k_C = i_C, k_N = i_N }; the same in test.
 
-    Source: Ulyanov, Vedaldi & Lempitsky 2016, equation 4.
+    Source: Ulyanov, Vedaldi & Lempitsky 2016, "Instance Normalization", section 2.
     """
     x = float64(x)
     return _forward(instance_sets(x.shape), x, gamma, beta, eps)

@@ -37,7 +37,9 @@ mpl.rcParams.update(
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure without pyplot's global state; sizes in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    fig = Figure(figsize=(width, height), layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr]
+    return fig
 
 
 def panels(fig: Figure, heights: Sequence[float]) -> list[SubFigure]:
