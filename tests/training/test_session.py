@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -268,6 +269,24 @@ def test_each_epoch_sees_other_left_over_images():
         set(torch.cat([feed.indices(2 * e), feed.indices(2 * e + 1)]).tolist()) for e in range(5)
     ]
     assert all(len(s) == 16 for s in seen) and len(set.union(*seen)) == 20
+
+
+def test_slow_images_are_fetched_ahead_and_are_the_same():
+    class Slow(tiny_data.Images):
+        threads: list[str] = []  # noqa: RUF012
+
+        def batch(self, indices):
+            time.sleep(0.004)
+            self.threads.append(threading.current_thread().name)
+            return super().batch(indices)
+
+    data, slow = tiny_data.blobs(), tiny_data.blobs()
+    slow.train = Slow(slow.train.pixels, slow.train.targets)
+    feeds = [session(None, data=d).feed for d in (data, slow)]
+    for step in (0, 1, 2, 7, 3, 8, 8, 9):
+        for left, right in zip(feeds[0](step), feeds[1](step), strict=True):
+            assert torch.equal(left, right)
+    assert {"MainThread", "visus-feed_0"} == set(Slow.threads)
 
 
 def test_no_model_and_a_damaged_one_are_one_line(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from visus.data import jitter_default
 from visus.models import choose
 from visus.training.optimizers import optimizers
 from visus.training.recipe import Recipe
@@ -19,7 +20,7 @@ def settle(recipe: Recipe, dataset: Any) -> Recipe:
     if recipe.training.batch_size == "auto":
         tree["training"]["batch_size"] = batch_size(len(dataset.train))
     if recipe.jitter == "auto":
-        tree["jitter"] = jitter_for(dataset.channels, dataset.size)
+        tree["jitter"] = jitter_default(dataset.channels, dataset.size, dataset.name)
     kind = optimizers[recipe.optimizer.name]
     for key in ("l2", "decoupled"):
         if tree["regularization"][key] == "auto":
@@ -30,15 +31,6 @@ def settle(recipe: Recipe, dataset: Any) -> Recipe:
 def batch_size(images: int) -> int:
     """32 below 2,000 images, 64 below 10,000, else 128; never more than there are."""
     return max(1, min(images, 32 if images < 2_000 else 64 if images < 10_000 else 128))
-
-
-def jitter_for(channels: int, size: tuple[int, int]) -> dict[str, dict[str, Any]]:
-    """Shifts by an eighth of the side; mirror images of color images alone.
-
-    Grey images are mostly letters, digits and scans, whose mirror image is another thing.
-    """
-    shift = {"crop": {"padding": max(1, min(size) // 8)}}
-    return {"flip": {}, **shift} if channels == 3 else shift
 
 
 def usual_rate(recipe: Recipe) -> float:

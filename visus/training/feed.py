@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from visus.data import Jitter, epoch_order
 from visus.training.distributed import ALONE, World
 from visus.training.seeds import mix
+
+SLOW = 0.002  # seconds to fetch a batch above which the next is fetched meanwhile
 
 
 class Feed:
@@ -33,7 +37,8 @@ class Feed:
         self.jitter = Jitter(jitter, classes=classes) if jitter else None
         self.part = slice(world.rank, None, world.size)
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self._order = lru_cache(maxsize=1)(lambda epoch: epoch_order(len(images), seed, epoch))
+        self._ahead: tuple[int, Future[Tensor]] | None = None
+        self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(len(images), seed, epoch))
 
     def indices(self, step: int) -> Tensor:
         """The images of a step, as positions in train."""
@@ -42,11 +47,31 @@ class Feed:
         return self._order(epoch)[first : first + self.batch_size][self.part]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        chosen = self.indices(step)
-        images = self.images.batch(chosen).to(self.device)
-        targets = self.images.targets[chosen].to(self.device)
+        images = self._pixels(step).to(self.device)
+        targets = self.images.targets[self.indices(step)].to(self.device)
         images = images.to(torch.float32, memory_format=self.format).div_(255)
         if self.jitter is None:
             return images, targets
         images, targets = self.jitter(images, targets, self.seed, step)
         return images.contiguous(memory_format=self.format), targets
+
+    def _pixels(self, step: int) -> Tensor:
+        """The uint8 images of a step; where fetching is slow, the next step's are fetched ahead.
+
+        What is fetched ahead is kept by its step: a step that is asked for out of turn is
+        fetched anew, so nothing depends on what was asked before.
+        """
+        ahead, self._ahead = self._ahead, None
+        start = time.perf_counter()
+        fetched = ahead[1].result() if ahead and ahead[0] == step else self._fetch(step)
+        if ahead or time.perf_counter() - start > SLOW:
+            self._ahead = (step + 1, _helper().submit(self._fetch, step + 1))
+        return fetched
+
+    def _fetch(self, step: int) -> Tensor:
+        return self.images.batch(self.indices(step))
+
+
+@cache
+def _helper() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "visus-feed")
