@@ -205,7 +205,12 @@ def index(found: list[Layer]) -> str:
     for name, spec in PAGES.items():
         own = ", ".join(f"`{layer.name}`" for layer in found if page_of(layer) == name)
         topics = [importlib.import_module(f"visus.reference.{topic}") for topic in spec.topics]
-        known = ", ".join(f"`{f}`" for topic in topics for f, _, back in functions(topic) if back)
+        known = ", ".join(
+            f"[`{f}`]({name}.md#{f})"
+            for topic in topics
+            for f, forward, _ in functions(topic)
+            if "Source" in (forward.__doc__ or "")
+        )
         rows.append(f"| [{spec.title}]({name}.md) | {own} | {known} |")
     about = prose(importlib.import_module("visus.reference").__doc__)
     return "\n\n".join([HEAD, "# Layers", "\n".join(rows), "## The reference", about]) + "\n"
@@ -229,9 +234,15 @@ def drawings() -> dict[Path, str]:
     for name in pictures:
         buffer = io.StringIO()
         pictures.make(name).savefig(buffer, format="svg", metadata={"Date": None})
-        svg = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
-        made[OUT / "pictures" / f"{name}.svg"] = svg
+        made[OUT / "pictures" / f"{name}.svg"] = slim(buffer.getvalue())
     return made
+
+
+def slim(svg: str) -> str:
+    """The SVG with path coordinates to 1/100 of a point and no space at line ends."""
+    digits = re.compile(r"(\.\d\d)\d+")
+    svg = re.sub(r' d="[^"]*"', lambda path: digits.sub(r"\1", path.group()), svg)
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
 def same_picture(one: str, other: str) -> bool:

@@ -144,11 +144,12 @@ def _exactly(x, g, eps):
     with localcontext() as context:
         context.prec = 60
         xs, gs, m = [Decimal(v) for v in x], [Decimal(v) for v in g], len(x)
-        mu = sum(xs) / m
+        mu = sum(xs, Decimal(0)) / m
         d = [v - mu for v in xs]
-        r = 1 / (sum(v * v for v in d) / m + Decimal(eps)).sqrt()
+        r = 1 / (sum((v * v for v in d), Decimal(0)) / m + Decimal(eps)).sqrt()
         y = [v * r for v in d]
-        a, b = sum(gs) / m, sum(p * q for p, q in zip(gs, y, strict=True)) / m
+        a = sum(gs, Decimal(0)) / m
+        b = sum((p * q for p, q in zip(gs, y, strict=True)), Decimal(0)) / m
         dx = [r * (p - a - q * b) for p, q in zip(gs, y, strict=True)]
         return np.array(y, dtype=float), np.array(dx, dtype=float)
 
