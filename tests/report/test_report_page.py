@@ -341,3 +341,15 @@ def test_a_folder_without_a_ledger_is_refused_in_one_line(tmp_path):
 
 def test_the_same_ledger_gives_the_same_page(ledgers):
     assert compose(ledgers.ledger()).html == compose(ledgers.ledger()).html
+
+
+def test_classes_without_images_come_last_and_leaks_are_said(ledgers):
+    lines = ledgers.ledger(epochs=1)
+    for line in lines:
+        if line["kind"] == "per-class":
+            line["rows"][4] |= {"recall": None, "precision": None, "n": 0}
+    html = compose(lines).html
+    table = html[html.index('<section id="per-class"') :]
+    names = re.findall(r'<tr><td data-key="(\w+)"', table)[:10]
+    assert names[-1] == "deer" and len(set(names)) == 10
+    assert "3 images, byte for byte the same" in html

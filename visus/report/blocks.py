@@ -10,8 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from visus.report import words
-from visus.report.markup import join, tag
+from visus.report.markup import join as join
+from visus.report.markup import tag as tag
 
+TALL = 40  # rows; a longer table scrolls under its heading
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
@@ -57,7 +59,14 @@ def table(
         for row in rows
     ]
     made = tag("table", tag("thead", head), tag("tbody", body), class_="small" if small else None)
-    return tag("div", made, class_="scroll", tabindex=0, role="region", aria_label=label)
+    return tag(
+        "div",
+        made,
+        class_="scroll tall" if len(rows) > TALL else "scroll",
+        tabindex=0,
+        role="region",
+        aria_label=label,
+    )
 
 
 def _heading(column: Column) -> Markup:
@@ -115,7 +124,3 @@ def rest(shown: int, of: int, what: str) -> Markup | None:
         if left > 0
         else None
     )
-
-
-__all__ = ["Cell", "Column", "code", "facts", "figure", "flat", "folded", "join", "lead",
-           "picture", "rest", "table", "tag"]  # fmt: skip

@@ -21,7 +21,7 @@ class PerClass(Section):
         rows = words.tables(line.get("rows"))
         if not rows:
             return None
-        rows.sort(key=lambda row: words.finite(row.get("recall")) or 0.0)
+        rows.sort(key=_hardest)
         columns = [Column("class", sort=True), Column("recall", True, True),
                    Column("precision", True, True), Column("images", True, True)]  # fmt: skip
         return join(
@@ -30,6 +30,12 @@ class PerClass(Section):
                  "the hardest class first; press a heading to sort."),
             table(columns, [_row(story, row) for row in rows], "Precision and recall by class"),
         )  # fmt: skip
+
+
+def _hardest(row: dict) -> tuple[bool, float]:
+    """Least recall first; classes without images, whose recall is unknown, last."""
+    recall = words.finite(row.get("recall"))
+    return recall is None, recall or 0.0
 
 
 def _row(story: Story, row: dict) -> list[Any]:

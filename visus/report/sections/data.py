@@ -41,10 +41,15 @@ def _facts(story: Story, line: dict) -> list[tuple[str, Any]]:
         ("image size", f"{words.shape(line['size'])} pixels" if line.get("size") else ""),
         ("channels", words.text(line.get("channels"))),
         ("split", words.text(split["how"]) if split.get("how") else ""),
+        ("in two parts", _leaks(split.get("leaks"))),
         ("split file", words.text(split["file"]) if split.get("file") else ""),
         ("split sha256", tag("code", split["sha256"]) if split.get("sha256") else ""),
     ]
     return [pair for pair in pairs if pair[1] and pair[1] != words.NONE]
+
+
+def _leaks(value: Any) -> str:
+    return f"{words.some(value, 'image')}, byte for byte the same" if words.finite(value) else ""
 
 
 def _classes(story: Story) -> Markup | None:

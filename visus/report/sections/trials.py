@@ -61,7 +61,8 @@ def _curves(line: Line) -> Markup | None:
             series.append(Series(arm, xs, ys, color, dash=arm == "control"))
     if not series:
         return None
-    y = Axis(str(line.get("measure") or "validation error"), words.plain)
+    label = str(line.get("measure") or "validation error")
+    y = Axis(label, words.percent if "error" in label else words.plain)
     chart = line_chart("Control and treatment", series, Axis("step", words.whole, whole=True), y)
     return figure("Control and treatment", chart)
 
