@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from visus import data as images
 from visus import report, runs, training
 from visus.ledger import Ledger
@@ -27,7 +29,9 @@ def evaluate(
     if data is not None:
         return _other(data, trained, flip)
     recipe = trained.recipe
-    dataset = images.prepare(request["data"], seed=recipe.seed, folder=folder, **recipe.data.options())
+    dataset = images.prepare(
+        request["data"], seed=recipe.seed, folder=folder, **recipe.data.options()
+    )
     found = look(folder, dataset, ledger, reason=reason, flip=flip)
     report.write(folder)
     return found | {"run": str(folder)}
@@ -39,25 +43,55 @@ def look(
     """One counted look: open the vault, evaluate the run's model, write what was seen."""
     trained = training.load_trained(folder)
     test = dataset.vault.look(reason, ledger)
-    seen = training.evaluate(trained.model, test, flip=flip)
+    seen = training.evaluate(trained, test, flip=flip)
+    number, n = dataset.vault.looks(ledger), len(seen)
+    low_high = list(seen.interval)
+    ledger.write(
+        "look",
+        number=number,
+        reason=reason,
+        n=n,
+        error=seen.error,
+        interval=low_high,
+        loss=seen.loss,
+    )
     ledger.write("confusion", split="test", classes=trained.classes, matrix=seen.confusion())
     ledger.write("per-class", split="test", rows=seen.per_class(trained.classes))
     ledger.write("mistakes", split="test", items=_mistakes(seen, test, trained.classes))
-    return numbers(seen) | {"look": dataset.vault.looks(ledger)}
+    return numbers(seen) | {"looks": number}
 
 
 def numbers(seen: training.Evaluation) -> dict[str, Any]:
     """The numbers of an evaluation under the names of the ledger."""
     low, high = seen.interval
-    return {"test_n": len(seen.targets), "test_error": seen.error, "test_interval": [low, high], "test_loss": seen.loss}
+    return {
+        "test_n": len(seen.targets),
+        "test_error": seen.error,
+        "test_interval": [low, high],
+        "test_loss": seen.loss,
+    }
 
 
-def _mistakes(seen: training.Evaluation, test: images.ImageSet, classes: list[str]) -> list[dict[str, Any]]:
-    return []
+def _mistakes(
+    seen: training.Evaluation, test: images.ImageSet, classes: list[str]
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The most confident wrong answers, each with its picture."""
+    return [
+        {
+            "name": row["name"],
+            "png": images.thumbnail(test.batch(torch.tensor([row["index"]]))[0]),
+            "label": classes[row["label"]],
+            "predicted": classes[row["predicted"]],
+            "probability": row["probability"],
+        }
+        for row in seen.mistakes(MISTAKES)
+    ]
 
 
 def _other(data: Any, trained: training.Trained, flip: bool) -> dict[str, Any]:
-    return {}
+    """Evaluate on images that are not the run's own; its test set stays in the vault."""
+    test = images.every(data, trained.classes, trained.channels, trained.size)
+    return numbers(training.evaluate(trained, test, flip=flip)) | {"data": str(data)}
 
 
 def sentence(found: dict[str, Any]) -> str:
@@ -65,5 +99,5 @@ def sentence(found: dict[str, Any]) -> str:
     low, high = found["test_interval"]
     return (
         f"test error {found['test_error']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-        f"{found['test_n']} images, look {found.get('look', '-')})"
+        f"{found['test_n']} images, look {found.get('looks', '-')})"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from visus.api.look import look
 from visus.api.run import Run, recorded
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
+from visus.training.session import RECIPE
 
 SHEET = 24  # jittered samples shown in the report
 
@@ -36,18 +38,30 @@ def train(
     folder = Path(resume) if resume is not None else runs.open_run(out, request)
     ledger = Ledger(folder, on=on)
     with recorded(folder, ledger):
-        _procedure(request["data"] if isinstance(data, (str, Path, type(None))) else data, request, model, folder, ledger)
+        _procedure(
+            request["data"] if isinstance(data, (str, Path, type(None))) else data,
+            request,
+            model,
+            folder,
+            ledger,
+        )
     return Run(folder)
 
 
-def _request(data: Any, recipe: Any, resume: Any, edits: list[str], overrides: dict) -> runs.Request:
+def _request(
+    data: Any, recipe: Any, resume: Any, edits: list[str], overrides: dict
+) -> runs.Request:
     if resume is not None:
         return _resumed(Path(resume), bool(edits or overrides or recipe))
     tree = recipe.tree() if isinstance(recipe, training.Recipe) else None
-    chosen = training.load_recipe(None if tree is not None else recipe, edits, **(tree or {}) | overrides)
+    chosen = training.load_recipe(
+        None if tree is not None else recipe, edits, **(tree or {}) | overrides
+    )
     data = chosen.data.path if data is None else data
     if data is None:
-        raise UsageError("train: no data; give a folder of images, a manifest, or a name such as digits")
+        raise UsageError(
+            "train: no data; give a folder of images, a manifest, or a name such as digits"
+        )
     named = str(data) if isinstance(data, (str, Path)) else "arrays"
     return {"data": named, "recipe": chosen.tree()}
 
@@ -60,23 +74,47 @@ def _resumed(folder: Path, changed: bool) -> runs.Request:
         )
     request = runs.read_request(folder)
     if runs.finished(folder):
-        raise RunError(f"resume: {folder} is finished; see 'visus report {folder}', or start again with another --out")
+        raise RunError(
+            f"resume: {folder} is finished; see 'visus report {folder}', or start again with another --out"
+        )
     return request
 
 
-def _procedure(data: Any, request: runs.Request, model: nn.Module | None, folder: Path, ledger: Ledger) -> None:
-    recipe = training.load_recipe(None, **request["recipe"])
-    dataset = images.prepare(data, seed=recipe.seed, folder=folder, ledger=ledger, **recipe.data.options())
-    session = training.Session(recipe, dataset, folder, ledger, model=model)
+def _procedure(
+    data: Any, request: runs.Request, model: nn.Module | None, folder: Path, ledger: Ledger
+) -> None:  # fmt: skip
+    began = time.monotonic()
+    recipe = training.load_recipe(None, (), **request["recipe"])
+    dataset = images.prepare(
+        data, seed=recipe.seed, folder=folder, ledger=ledger, **recipe.data.options()
+    )
+    spent = time.monotonic() - began
+    session = training.Session(
+        _asked(recipe, folder), dataset, folder, ledger, model=model, spent=spent
+    )
     _sheet(dataset, session.recipe, ledger)
     for _ in session.run():
         pass
-    if session.interrupted:
-        message = f"stopped by a signal at step {session.step}; go on with: visus train --resume {folder}"
-        ledger.write("end", status="stopped", message=message, metrics=session.metrics())
+    if session.finished:
+        _end(folder, dataset, ledger)
         return
-    found = look(folder, dataset, ledger, reason="the one look at the end of visus train")
-    ledger.write("end", status="done", message="", metrics=session.metrics() | found)
+    message = f"stopped at step {session.state.step}; go on with: visus train --resume {folder}"
+    ledger.write("end", status="stopped", message=message, metrics={})
+
+
+def _asked(recipe: training.Recipe, folder: Path) -> training.Recipe | None:
+    # A run that goes on takes the recipe of its folder, where every "auto" has its value.
+    return None if (folder / RECIPE).exists() else recipe
+
+
+def _end(folder: Path, dataset: images.Dataset, ledger: Ledger) -> None:
+    """The one look at test, and the numbers the run ends with."""
+    found = look(folder, dataset, ledger, reason="the look at the end of visus train")
+    held = training.load_trained(folder).metrics
+    keys = ("train_error", "train_loss", "validation_error", "validation_loss", "epoch", "step")
+    ledger.write(
+        "end", status="done", message="", metrics={k: held[k] for k in keys if k in held} | found
+    )
 
 
 def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> None:
@@ -89,5 +127,8 @@ def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> 
     seen, _ = jitter(batch, dataset.train.targets[order], recipe.seed, 0)
     shown = (seen.clamp(0, 1) * 255).round().to(torch.uint8)
     labels = [dataset.classes[target] for target in dataset.train.targets[order].tolist()]
-    items = [{"png": images.thumbnail(image), "label": label} for image, label in zip(shown, labels, strict=True)]
+    items = [
+        {"png": images.thumbnail(image), "label": label}
+        for image, label in zip(shown, labels, strict=True)
+    ]
     ledger.write("sheet", name="jitter", images=items)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 import visus
@@ -40,7 +37,7 @@ class Run:
     @property
     def model(self) -> nn.Module:
         """The best model in eval mode: images (N, C, H, W) in [0, 1] to logits (N, K)."""
-        return training.load_trained(self.folder).model
+        return training.load_trained(self.folder)
 
     def result(self) -> dict[str, Any]:
         """What `visus train --json` prints: status, metrics, findings, trials, run, report."""
@@ -65,7 +62,6 @@ def bare(line: Line) -> Line:
 def recorded(folder: Path, ledger: Ledger) -> Iterator[None]:
     """Write how the run begins and, if it fails, why; leave a report in every case."""
     ledger.write("run", version=visus.__version__, command=" ".join(sys.argv), folder=str(folder))
-    ledger.write("environment", **environment())
     try:
         yield
     except BaseException as error:
@@ -81,27 +77,3 @@ def _failed(folder: Path, ledger: Ledger, error: BaseException) -> None:
         report.write(folder)
     except (OSError, VisusError):
         pass  # the disk may be what failed: the first error is the one to show
-
-
-def environment() -> dict[str, Any]:
-    """The machine and the versions that the numbers of a run depend on."""
-    cuda = torch.cuda.is_available()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "visus": visus.__version__,
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def _cpu() -> str:
-    try:
-        rows = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (row.partition(":")[2].strip() for row in rows if row.startswith("model name"))
-    return next(named, platform.machine())

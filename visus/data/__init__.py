@@ -6,6 +6,7 @@
 from visus.data.batches import batch_indices, epoch_order, steps_per_epoch
 from visus.data.images import Dataset, ImageSet
 from visus.data.jitter import Jitter, jitter_default, jitters
+from visus.data.outside import every, picture
 from visus.data.prepare import describe, prepare
 from visus.data.scan import Scan, scan
 from visus.data.sources import open_source, sources
@@ -23,9 +24,11 @@ __all__ = [
     "batch_indices",
     "describe",
     "epoch_order",
+    "every",
     "jitter_default",
     "jitters",
     "open_source",
+    "picture",
     "prepare",
     "scan",
     "sources",
