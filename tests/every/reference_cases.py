@@ -113,6 +113,7 @@ for _name, _more in {
     "mixture.batch_instance_norm": {"rho": rate},
     "mixture.batch_instance_norm_test": {**FIXED, "rho": rate},
     "mixture.switch_norm": MIXED,
+    "mixture.switch_norm_test": {**FIXED, **MIXED},
 }.items():
     cases.member(_name)(lambda more=_more: _norm(**more))
 

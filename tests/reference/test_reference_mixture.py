@@ -68,28 +68,46 @@ def test_the_gate_ends_at_the_two_norms():
     close(m.batch_instance_norm(x, 0 * one), n.instance_norm(x), 0)
 
 
-def _switch(x, mean_weight, var_weight, gamma, beta):
+def _switch(x, mean_weight, var_weight, gamma, beta, fixed=None):
     axes = tuple(range(2, x.ndim))
     over = [axes, (1, *axes), (0, *axes)]
-    mean = sum(
-        w * x.mean(a, keepdim=True) for w, a in zip(mean_weight.softmax(0), over, strict=True)
-    )
-    var = sum(
-        w * x.var(a, correction=0, keepdim=True)
-        for w, a in zip(var_weight.softmax(0), over, strict=True)
-    )
+    means = [x.mean(a, keepdim=True) for a in over]
+    variances = [x.var(a, correction=0, keepdim=True) for a in over]
+    if fixed is not None:
+        means[2], variances[2] = (wide(x.new_tensor(one), x) for one in fixed)
+    w, v = mean_weight.softmax(0), var_weight.softmax(0)
+    mean = w[0] * means[0] + w[1] * means[1] + w[2] * means[2]
+    var = v[0] * variances[0] + v[1] * variances[1] + v[2] * variances[2]
     return (x - mean) / (var + 1e-5) ** 0.5 * wide(gamma, x) + wide(beta, x)
+
+
+def _switch_given(shape, mean=0.0):
+    given = _given(shape, mean) | {
+        "mean_weight": rng.normal(size=3),
+        "var_weight": rng.normal(size=3),
+    }
+    del given["rho"]
+    return given
 
 
 @pytest.mark.parametrize("mean", [0.0, 100.0])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_switch_norm_is_the_mixture_of_moments(shape, mean):
-    given = _given(shape, mean)
-    del given["rho"]
     check(
-        m.switch_norm, m.switch_norm_backward, _switch, tolerance=1e-12 * max(1, mean / 10),
-        mean_weight=rng.normal(size=3), var_weight=rng.normal(size=3), **given,
+        m.switch_norm, m.switch_norm_backward, _switch,
+        tolerance=1e-12 * max(1, mean / 10), **_switch_given(shape, mean),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_switch_norm_at_test_time(shape):
+    fixed = rng.normal(size=6), rng.uniform(0.1, 3, size=6)
+    check(
+        lambda x, **rest: m.switch_norm_test(x, *fixed, **rest),
+        lambda g, x, **rest: m.switch_norm_test_backward(g, x, *fixed, **rest),
+        lambda **given: _switch(**given, fixed=fixed),
+        **_switch_given(shape),
+    )
 
 
 def test_switch_norm_ends_at_the_three_norms():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from visus.reference.arrays import Array, Gradients, by_channel, float64, sum_to
 from visus.reference.linear import softmax, softmax_backward
 from visus.reference.normalization import (
+    Sets,
     affine,
     affine_backward,
     batch_sets,
@@ -119,8 +120,8 @@ def switch_norm(
     Normalization", equations 3 to 5.
     """
     x = float64(x)
-    d, v = _switched(x, mean_weight, var_weight)
-    return affine(d / np.sqrt(v + eps), gamma, beta)
+    d, r = _switched(_moments(x), mean_weight, var_weight, eps)
+    return affine(r * d, gamma, beta)
 
 
 def switch_norm_backward(
@@ -143,37 +144,82 @@ def switch_norm_backward(
     and the two weights pass through softmax.
     """
     x = float64(x)
+    return _switch_backward(g, x, _moments(x), mean_weight, var_weight, gamma, beta, eps)
+
+
+def switch_norm_test(
+    x: Any, mean: Any, var: Any, mean_weight: Any, var_weight: Any,
+    gamma: Any = None, beta: Any = None, *, eps: float = 1e-5,
+) -> Array:  # fmt: skip
+    """Switch norm at test time: fixed `mean (C,)` and `var (C,)` for its batch part.
+
+    Formula: as in training, with mean and var in the place of mu_batch and var_batch.
+
+    Source: Luo et al. 2019 (who fix the batch part by batch averages after training).
+    """
+    x = float64(x)
+    d, r = _switched(_moments(x, mean, var), mean_weight, var_weight, eps)
+    return affine(r * d, gamma, beta)
+
+
+def switch_norm_test_backward(
+    g: Any, x: Any, mean: Any, var: Any, mean_weight: Any, var_weight: Any,
+    gamma: Any = None, beta: Any = None, *, eps: float = 1e-5,
+) -> Gradients:  # fmt: skip
+    """Gradients of switch norm at test time by `x`, both weights, `gamma` and `beta`.
+
+    Gradient: as in training, but the batch part's moments are constants: they pass nothing on to
+    x, while their weights learn as before.
+    """
+    x = float64(x)
+    return _switch_backward(g, x, _moments(x, mean, var), mean_weight, var_weight, gamma, beta, eps)
+
+
+class _Moments(NamedTuple):
+    """x - mu and the variance at every index, over `sets`; no sets: the moments are fixed."""
+
+    sets: Sets | None
+    off: Array
+    var: Array
+
+
+def _moments(x: Array, mean: Any = None, var: Any = None) -> list[_Moments]:
+    """Those of instance, layer and batch sets; given a mean and var, these are the last."""
+    found = []
+    for sets in (instance_sets(x.shape), layer_sets(x.shape), batch_sets(x.shape)):
+        off = centered(sets, x)
+        found.append(_Moments(sets, off, mean_over(sets, off * off)))
+    if mean is not None:
+        found[2] = _Moments(None, x - by_channel(mean, x), by_channel(var, x) + np.zeros_like(x))
+    return found
+
+
+def _switched(
+    moments: list[_Moments], mean_weight: Any, var_weight: Any, eps: float
+) -> tuple[Array, Array]:
+    """d = x - mean, which is sum_k w_k (x - mu_k) as the weights sum to 1, and r."""
     w, v = softmax(mean_weight), softmax(var_weight)
-    d, var = _switched(x, mean_weight, var_weight)
-    r = 1 / np.sqrt(var + eps)
+    d = float64(sum(w[k] * one.off for k, one in enumerate(moments)))
+    var = float64(sum(v[k] * one.var for k, one in enumerate(moments)))
+    return d, 1 / np.sqrt(var + eps)
+
+
+def _switch_backward(
+    g: Any, x: Array, moments: list[_Moments], mean_weight: Any, var_weight: Any,
+    gamma: Any, beta: Any, eps: float,
+) -> Gradients:  # fmt: skip
+    w, v = softmax(mean_weight), softmax(var_weight)
+    d, r = _switched(moments, mean_weight, var_weight, eps)
     h, gradients = affine_backward(float64(g), r * d, gamma, beta)
     a, b = -r * h, -0.5 * r**3 * d * h
     dx, dw, dv = r * h, np.zeros(3), np.zeros(3)
-    for k, sets in enumerate(_switch_sets(x)):
-        off = centered(sets, x)
-        dx = dx + w[k] * mean_over(sets, a) + 2 * v[k] * off * mean_over(sets, b)
-        dw[k], dv[k] = (a * (x - off)).sum(), (b * mean_over(sets, off * off)).sum()
+    for k, (sets, off, var) in enumerate(moments):
+        dw[k], dv[k] = (a * (x - off)).sum(), (b * var).sum()
+        if sets is not None:
+            dx = dx + w[k] * mean_over(sets, a) + 2 * v[k] * off * mean_over(sets, b)
     gradients["mean_weight"] = softmax_backward(dw, mean_weight)["x"]
     gradients["var_weight"] = softmax_backward(dv, var_weight)["x"]
     return {"x": dx, **gradients}
-
-
-def _switch_sets(x: Array) -> list:
-    return [sets(x.shape) for sets in (instance_sets, layer_sets, batch_sets)]
-
-
-def _switched(x: Array, mean_weight: Any, var_weight: Any) -> tuple[Array, Array]:
-    """x - mean and var, with mean and var mixed over the three kinds of sets."""
-    offs = [(sets, centered(sets, x)) for sets in _switch_sets(x)]
-    d = sum((w * off for w, (_, off) in zip(softmax(mean_weight), offs, strict=True)), np.zeros(()))
-    v = sum(
-        (
-            w * mean_over(sets, off * off)
-            for w, (sets, off) in zip(softmax(var_weight), offs, strict=True)
-        ),
-        np.zeros(()),
-    )
-    return float64(d), float64(v)  # the weights sum to 1: sum w_k (x - mu_k) = x - sum w_k mu_k
 
 
 # ---- statistics for test time ---------------------------------------------------------
