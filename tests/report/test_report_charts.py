@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visus.report import evidence, words
+from visus.report import evidence, lettering, words
 from visus.report.charts import (
     Axis,
     Bar,
@@ -33,7 +33,7 @@ NAMES = st.text(max_size=40)
 def parts(markup) -> list[ElementTree.Element]:
     found = [
         ElementTree.fromstring(svg)
-        for svg in re.findall(r"<svg.*?</svg>", words.clean(str(markup)), re.S)
+        for svg in re.findall(r"<svg.*?</svg>", lettering.clean(str(markup)), re.S)
     ]
     assert len(found) == 2, "one for a desktop, one for a phone"
     for root in found:
@@ -73,7 +73,7 @@ def test_ticks_lie_inside_their_axis_and_are_few(values, log, zero, whole):
 def test_any_curve_is_well_formed(points, name, log):
     xs, ys = zip(*points, strict=True)
     axis = Axis("y", log=log)
-    name = words.clean(name)
+    name = lettering.clean(name)
     parts(line_chart("title", [Series(name, xs, ys)], Axis("x"), axis, marks=[Mark(xs[0], name)]))
 
 
@@ -82,7 +82,7 @@ def test_any_curve_is_well_formed(points, name, log):
 def test_any_bars_are_well_formed(values):
     parts(
         bar_chart(
-            "title", [Bar(words.clean(name), [(v, "train")], None, "v") for name, v in values]
+            "title", [Bar(lettering.clean(name), [(v, "train")], None, "v") for name, v in values]
         )
     )
 
@@ -204,20 +204,20 @@ def test_no_value_is_too_odd_for_words(value):
 
 @given(st.text(), st.integers(2, 40))
 def test_cut_names_fit_and_short_ones_stay(name, room):
-    cut = words.cut(name, room)
-    assert words.width(cut) <= max(room, 1)
-    assert words.width(name) > room or cut == name
+    cut = lettering.cut(name, room)
+    assert lettering.width(cut) <= max(room, 1)
+    assert lettering.width(name) > room or cut == name
 
 
 @given(st.text())
 def test_clean_text_is_safe_and_done_once(text):
-    clean = words.clean(text)
+    clean = lettering.clean(text)
     assert not [
         c
         for c in clean
         if (ord(c) < 32 and c not in "\n\t") or 0xD800 <= ord(c) < 0xE000 or c == "\u202e"
     ]
-    assert words.clean(clean) == clean
+    assert lettering.clean(clean) == clean
     ElementTree.fromstring(f"<a>{''.join(c for c in clean if c not in '<&>')}</a>")
 
 
@@ -239,3 +239,12 @@ def test_a_threshold_is_drawn_where_it_lies():
     bar = next(e for e in root.iter("rect"))
     mark = next(float(e.get("x1")) for e in root.iter("line"))
     assert mark - float(bar.get("x")) == pytest.approx(float(bar.get("width")) / 2, abs=0.1)
+
+
+def test_thinning_keeps_the_extremes_beside_values_that_are_not_finite():
+    from visus.report.charts.series import thin
+
+    ys = [math.nan if n % 3 == 0 else 1.0 for n in range(3000)]
+    ys[1000], ys[2000] = 50.0, -50.0
+    kept = thin(Series("a", list(range(3000)), ys)).ys
+    assert 50.0 in kept and -50.0 in kept

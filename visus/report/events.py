@@ -9,7 +9,7 @@ from typing import Any
 
 from visus.family import Family
 from visus.ledger import Line
-from visus.report import words
+from visus.report import lettering, words
 
 events = Family("event")
 QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet"})
@@ -36,7 +36,7 @@ def say(line: Line) -> str | None:
 
 def _unknown(line: Line) -> str:
     fields = {key: item for key, item in line.items() if key not in ("kind", "t")}
-    return words.cut(f"{line.get('kind')}: {words.text(fields)}", 160)
+    return lettering.cut(f"{line.get('kind')}: {words.text(fields)}", 160)
 
 
 def why(reason: Any) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from visus.ledger import Line, history, last, select
-from visus.report.words import clean, finite, number
+from visus.report.lettering import clean
+from visus.report.words import finite, number
 
 _ALIVE = ("resume", "step", "epoch")
 

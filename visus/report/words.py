@@ -1,4 +1,4 @@
-"""Numbers and names as a person reads them: one place for units, rounding and cut names.
+"""Numbers as a person reads them: one place for units and rounding.
 
 Ledger numbers may be strings where JSON has no number for them ("nan", "inf"), or missing.
 Every function here takes such a value and returns text; none raises on bad input.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import unicodedata
 from typing import Any
 
 NONE = "–"
@@ -145,59 +144,6 @@ def shape(value: Any) -> str:
 def some(n: Any, noun: str, plural: str | None = None) -> str:
     """A count with its noun: 1 look, 2 looks, 10 000 images."""
     return f"{whole(n)} {noun if number(n) == 1 else plural or noun + 's'}"
-
-
-def width(name: str) -> float:
-    """The width of `name` in average characters: wide letters and East Asian ones count more."""
-    return sum(_wide(c) for c in name)
-
-
-def _wide(c: str) -> float:
-    if c.isascii():
-        return 1.5 if c in "mwMW@%" else 1.0
-    if c in "…→–×":
-        return 1.0
-    return 1.0 if unicodedata.east_asian_width(c) in ("N", "Na", "H") and c.isalpha() else 1.75
-
-
-def cut(name: Any, room: float) -> str:
-    """`name` in at most `room` characters, its middle left out: class names differ at the ends."""
-    name = str(name)
-    if width(name) <= room:
-        return name
-    head, tail = "", ""
-    while name and width(head + tail + name[0]) + 1 <= room:
-        head, name = head + name[0], name[1:]
-        if name and width(head + tail + name[-1]) + 1 <= room:
-            tail, name = name[-1] + tail, name[:-1]
-    return f"{head}…{tail}"
-
-
-_HIDDEN = set(range(0x202A, 0x202F)) | set(range(0x2066, 0x206A)) | {0x200E, 0x200F}
-
-
-def clean(value: Any) -> Any:
-    """`value` without characters that could break a page or steer a terminal.
-
-    Control characters, lone surrogates (undecodable file names) and direction overrides
-    become U+FFFD, so that a hostile file name is only ever text.
-    """
-    if isinstance(value, str):
-        return value if value.isascii() and value.isprintable() else _clean_text(value)
-    if isinstance(value, dict):
-        return {_clean_text(str(key)): clean(item) for key, item in value.items()}
-    return [clean(item) for item in value] if isinstance(value, list) else value
-
-
-def _clean_text(value: str) -> str:
-    return "".join("\ufffd" if _unsafe(c) else c for c in value)
-
-
-def _unsafe(c: str) -> bool:
-    if c in "\n\t":
-        return False
-    odd = unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _HIDDEN
-    return odd or ord(c) & 0xFFFE == 0xFFFE
 
 
 def listed(value: Any) -> list:

@@ -5,10 +5,11 @@ phone; the page shows the one that fits. No script, no library.
 """
 
 from visus.report.charts.bars import Bar, bar_chart, share_bars
-from visus.report.charts.curves import Mark, Series, line_chart
+from visus.report.charts.curves import line_chart
 from visus.report.charts.heat import heat_map
 from visus.report.charts.intervals import Dot, dot_chart
 from visus.report.charts.scale import Axis
+from visus.report.charts.series import Mark, Series
 
 __all__ = [
     "Axis",

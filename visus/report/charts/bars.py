@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from visus.report import words
+from visus.report import lettering, words
 from visus.report.charts.frame import both, line, svg, words_at
 from visus.report.charts.scale import HUGE
 from visus.report.markup import tag
@@ -64,11 +64,11 @@ def _draw(width, title, bars: Sequence[Bar], format, keys) -> Markup:
 
 
 def _lay_out(width: float, bars: Sequence[Bar], said: Sequence[str]) -> _Layout:
-    longest = max((words.width(bar.name) for bar in bars), default=0)
+    longest = max((lettering.width(bar.name) for bar in bars), default=0)
     above = width < 500 and longest > 14
     room = min(longest, 42)
     left = 4.0 if above else 12 + 6.9 * room
-    right = 18 + 7 * max(map(words.width, said), default=0)
+    right = 18 + 7 * max(map(lettering.width, said), default=0)
     most = max([*(bar.total for bar in bars), *(bar.limit or 0 for bar in bars)], default=0)
     return _Layout(left, room, max(width - left - right, 40) / (most or 1), above)
 
@@ -78,14 +78,14 @@ def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:
     for name, color in keys:
         drawn.append(tag("rect", x=at, y=5.0, width=11, height=11, rx=2, class_=f"fill c-{color}"))
         drawn.append(words_at(at + 16, 15, name, "start", "tick"))
-        at += 34 + 7.0 * words.width(name)
+        at += 34 + 7.0 * lettering.width(name)
     return drawn
 
 
 def _row(bar: Bar, said: str, y: float, layout: _Layout) -> Markup:
-    name = words_at(layout.left - 8, y + 15.5, words.cut(bar.name, layout.room), "end", "tick")
+    name = words_at(layout.left - 8, y + 15.5, lettering.cut(bar.name, layout.room), "end", "tick")
     if layout.above:
-        name = words_at(layout.left, y + 12, words.cut(bar.name, layout.room), "start", "tick")
+        name = words_at(layout.left, y + 12, lettering.cut(bar.name, layout.room), "start", "tick")
         y += 15
     at, drawn = layout.left, []
     for value, color in bar.parts:
@@ -117,7 +117,7 @@ def _columns(width: float, title: str, values: Sequence[tuple[str, float, str]])
         for n, (name, value, said) in enumerate(values)
     ]  # fmt: skip
     ends = [] if not values else [
-        words_at(4, high + 17, f"most: {words.cut(values[0][0], 14)} {values[0][2]}", "start", "tick"),
-        words_at(width - 4, high + 17, f"fewest: {words.cut(values[-1][0], 14)} {values[-1][2]}", "end", "tick"),
+        words_at(4, high + 17, f"most: {lettering.cut(values[0][0], 14)} {values[0][2]}", "start", "tick"),
+        words_at(width - 4, high + 17, f"fewest: {lettering.cut(values[-1][0], 14)} {values[-1][2]}", "end", "tick"),
     ]  # fmt: skip
     return svg(width, high + 24, title, f"{len(values)} columns.", columns, ends)

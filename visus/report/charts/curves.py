@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from markupsafe import Markup
 
-from visus.report import words
+from visus.report.charts import legend
 from visus.report.charts.frame import Box, both, grid, line, svg, words_at
-from visus.report.charts.scale import HUGE, Axis, Scale
+from visus.report.charts.scale import Axis, Scale
+from visus.report.charts.series import Mark, Series, drawable, thin
 from visus.report.markup import tag
 
-MOST, MOST_CROSSES = 400, 15
-
-
-@dataclass(frozen=True)
-class Series:
-    """A named curve. `color` is a CSS variable of the page; `dash` helps without color."""
-
-    name: str
-    xs: Sequence[float]
-    ys: Sequence[float]
-    color: str = "train"
-    dash: bool = False
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line at `x` with a few words."""
-
-    x: float
-    words: str
+MOST_CROSSES = 15
 
 
 def line_chart(
@@ -42,10 +23,10 @@ def line_chart(
     """Curves over one axis, each named at its end with its last value.
 
     Values that are not finite break their curve and are marked on the upper edge; above
-    `MOST` points the extremes of each stretch are kept.
+    400 points the extremes of each stretch are kept.
     """
-    thin = [_thin(_drawable(one)) for one in series]
-    return both(lambda width: _draw(width, title, thin, x, y, marks))
+    few = [thin(drawable(one)) for one in series]
+    return both(lambda width: _draw(width, title, few, x, y, marks))
 
 
 def _draw(width, title, series, x_axis, y_axis, marks) -> Markup:
@@ -65,35 +46,14 @@ def _draw(width, title, series, x_axis, y_axis, marks) -> Markup:
         grid(box, x, y),
         _marks(box, x, marks),
         [_curve(one, x, y, box) for one in series],
-        (_key if slim else _names)(box, series, y),
-        _pointing(box, series, x, y),
+        (legend.key if slim else legend.names)(box, series, y),
+        legend.pointing(box, series, x, y),
     )
 
 
 def _describe(series: Sequence[Series], x: Axis, y: Axis) -> str:
     ends = [f"{one.name} from {y.format(one.ys[0])} to {y.format(one.ys[-1])}" for one in series]
     return f"{y.label} over {x.label}: " + "; ".join(ends) + "."
-
-
-def _drawable(one: Series) -> Series:
-    pairs = [(a, b if abs(b) <= HUGE else b * math.inf)
-             for a, b in zip(one.xs, one.ys, strict=True) if abs(a) <= HUGE] or [(0.0, math.nan)]  # fmt: skip
-    xs, ys = zip(*pairs, strict=True)
-    return replace(one, xs=xs, ys=ys)
-
-
-def _thin(one: Series) -> Series:
-    """At most about `MOST` points: of each stretch the first, least and greatest."""
-    n = len(one.xs)
-    if n <= MOST:
-        return one
-    stretch, kept = math.ceil(3 * n / MOST), {0, n - 1}
-    for start in range(0, n, stretch):
-        part = range(start, min(n, start + stretch))
-        kept |= {start, min(part, key=one.ys.__getitem__), max(part, key=one.ys.__getitem__)}
-        kept |= {i for i in part if not math.isfinite(one.ys[i])}
-    order = sorted(kept)
-    return replace(one, xs=[one.xs[i] for i in order], ys=[one.ys[i] for i in order])
 
 
 def _curve(one: Series, x: Scale, y: Scale, box: Box) -> Markup:
@@ -136,62 +96,3 @@ def _marks(box: Box, x: Scale, marks: Sequence[Mark]) -> list[Markup]:
         side = ("end", 4) if right else ("start", -4)
         drawn.append(words_at(at + side[1], box.top - 10, mark.words, side[0], "said"))
     return drawn
-
-
-def _last(one: Series) -> float:
-    return next((v for v in reversed(one.ys) if math.isfinite(v)), math.nan)
-
-
-def _names(box: Box, series: Sequence[Series], y: Scale) -> list[Markup]:
-    """The name and last value of each curve at its end, kept apart from one another."""
-    heights = [y(v) if math.isfinite(v := _last(one)) else box.top for one in series]
-    ends = sorted(zip(heights, series, strict=True), key=lambda end: end[0])
-    drawn, free = [], box.top
-    for n, (height, one) in enumerate(ends):
-        rest = len(ends) - n - 1
-        height = min(max(height, free), box.height - box.bottom - 18 - 32 * rest)
-        at = box.width - box.right + 12
-        drawn.append(
-            words_at(at, height + 1, words.cut(one.name, 16), "start", f"name c-{one.color}")
-        )
-        drawn.append(words_at(at, height + 15, y.axis.format(one.ys[-1]), "start", "value"))
-        free = height + 32
-    return drawn
-
-
-def _key(box: Box, series: Sequence[Series], y: Scale) -> list[Markup]:
-    """On a phone: names and last values in rows above the chart."""
-    drawn = []
-    for n, one in enumerate(series):
-        at, height = 4 + (n % 2) * box.width / 2, 31 + 16 * (n // 2)
-        bold = tag("tspan", words.cut(one.name, 16), class_=f"name c-{one.color}")
-        drawn.append(words_at(at, height, [bold, " ", y.axis.format(one.ys[-1])], "start", "tick"))
-    return drawn
-
-
-def _pointing(box: Box, series: Sequence[Series], x: Scale, y: Scale) -> list[Markup]:
-    """Invisible bands: pointing at one shows its values, without a script."""
-    known = sorted({v for one in series for v in one.xs if math.isfinite(v)})
-    known = known[:: math.ceil(len(known) / 120)] if known else []
-    at = [x(v) for v in known]
-    edges = [
-        box.left,
-        *((a + b) / 2 for a, b in itertools.pairwise(at)),
-        box.width - box.right,
-    ]
-    return [
-        _band(box, known[i], at[i], edges[i], edges[i + 1], series, x.axis, y)
-        for i in range(len(known))
-    ]
-
-
-def _band(box: Box, value, at, start, stop, series, x_axis: Axis, y: Scale) -> Markup:
-    found = [(one, one.ys[list(one.xs).index(value)]) for one in series if value in one.xs]
-    said = [f"{one.name} {y.axis.format(v)}" for one, v in found]
-    head = f"{x_axis.label} {x_axis.format(value)}"
-    dots = [tag("circle", cx=at, cy=y(v), r=4, class_=f"spot c-{one.color}")
-            for one, v in found if math.isfinite(v) and y(v) >= box.top - 6]  # fmt: skip
-    area = tag("rect", x=start, y=float(box.top), width=max(stop - start, 0.1),
-               height=box.height - box.top - box.bottom, class_="area")  # fmt: skip
-    cursor = line(at, box.top, at, box.height - box.bottom, "cursor")
-    return tag("g", tag("title", "\n".join([head, *said])), area, cursor, dots, class_="band")

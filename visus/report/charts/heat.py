@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from visus.report import words
+from visus.report import lettering, words
 from visus.report.charts.frame import WIDE, both, svg, words_at
 from visus.report.markup import tag
 
@@ -27,7 +27,9 @@ def heat_map(title: str, names: Sequence[str], table: Table, rows: str, columns:
 
 def _draw(width: float, title: str, names: Sequence[str], table: Table, rows, columns) -> Markup:
     n, slim = max(len(names), 1), width < 500
-    room = min(max((words.width(name) for name in names), default=0), 9 if slim or n > 40 else 18)
+    room = min(
+        max((lettering.width(name) for name in names), default=0), 9 if slim or n > 40 else 18
+    )
     cell, font = _cell(width, n, room)
     left = 28 + 0.6 * font * room
     top, wide = left, left + n * cell + 6
@@ -59,7 +61,7 @@ def _head(
 ) -> Markup:
     x, y = (x + font * 0.35, y) if turn else (x, y + font * 0.35)
     spin = f"rotate({turn} {x:.1f} {y:.1f})" if turn else None
-    text = words_at(x, y, words.cut(name, room), anchor, "tick", transform=spin, font_size=font)
+    text = words_at(x, y, lettering.cut(name, room), anchor, "tick", transform=spin, font_size=font)
     return tag("g", tag("title", name), text)
 
 

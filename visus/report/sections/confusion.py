@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from visus.report import words
+from visus.report import lettering, words
 from visus.report.blocks import figure, join, lead
 from visus.report.charts import Bar, bar_chart, heat_map
 from visus.report.section import Section, sections
@@ -68,7 +68,7 @@ def _pairs(names: Sequence[str], matrix: list[list[float]]) -> Markup | None:
     ]
     found.sort(key=lambda pair: -pair[0])
     bars = [
-        Bar(f"{words.cut(names[i], 18)} → {words.cut(names[j], 18)}", [(count, "wrong")], None,
+        Bar(f"{lettering.cut(names[i], 18)} → {lettering.cut(names[j], 18)}", [(count, "wrong")], None,
             f"{words.whole(count)} of {words.whole(sum(matrix[i]))}")
         for count, i, j in found[:MOST_PAIRS]
     ]  # fmt: skip
