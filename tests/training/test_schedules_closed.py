@@ -64,12 +64,12 @@ def test_constant_and_warmup():
 
 def test_a_plan_that_is_cut_keeps_the_rate_and_still_ends():
     plan = Plan(steps=100, per_epoch=10)
-    cut = plan.cut(40, 70)
+    cut = plan.to(70, 40)
     assert cut.done(40) == pytest.approx(plan.done(40))
     assert cut.done(70) == 1.0
     values = [cut.done(s) for s in range(40, 71)]
     assert values == sorted(values)
-    again = cut.cut(50, 60)
+    again = cut.to(60, 50)
     assert again.done(50) == pytest.approx(cut.done(50)) and again.done(60) == 1.0
 
 
@@ -87,9 +87,13 @@ def test_what_fits_into_the_time():
     assert fit(100, None, seconds=0, step=0.1, judge=1.0) == 1
 
 
-def test_replanning_only_shortens():
+def test_replanning_fits_the_time_and_grows_to_its_most_alone():
     plan = Plan(1000, 100)
     assert refit(plan, 100, seconds=1000, step=0.1, judge=1.0) is plan
     shorter = refit(plan, 100, seconds=56, step=0.1, judge=1.0)
-    assert 580 <= shorter.steps <= 620
-    assert refit(plan, 999, seconds=-5, step=0.1, judge=1.0).steps == 1000
+    assert 580 <= shorter.steps <= 620 and shorter.done(100) == pytest.approx(0.1)
+    assert refit(plan, 995, seconds=-5, step=0.1, judge=1.0) is plan, "the end is near anyway"
+    assert refit(plan, 500, seconds=-5, step=0.1, judge=1.0).steps == 500
+    longer = refit(Plan(1000, 100, 1500), 100, seconds=1000, step=0.1, judge=1.0)
+    assert longer.steps == 1500 and longer.done(100) == pytest.approx(0.1)
+    assert longer.done(1500) == 1.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from visus.training.judge import Judge
-from visus.training.plan import Clock, Plan, fit, refit
+from visus.training.plan import MOST_EPOCHS, Clock, Plan, fit, refit
 
 
 class Budget:
@@ -13,19 +15,17 @@ class Budget:
     look at the vault, is held in reserve.
     """
 
-    def __init__(self, limit: float | None, clock: Clock, judge: Judge, vault: int, batch: int):
+    def __init__(self, limit: float | None, clock: Clock, judge: Judge, vault: int):
         self.limit, self.clock, self.judge = limit, clock, judge
-        self.batch, self.share = batch, 1 + vault / max(1, judge.images)
+        self.share = 1 + vault / max(1, judge.images)
         self.pace = 0.0
-
-    def judging(self) -> float:
-        """Seconds that one evaluation takes."""
-        return self.judge.cost(self.pace, self.batch)
 
     def reserve(self) -> float:
         """Seconds to keep for the ending: evaluation, vault, files."""
         assert self.limit is not None
-        return min(1.2 * self.judging() * self.share + min(2.0, 0.05 * self.limit), self.limit / 2)
+        return min(
+            1.2 * self.judge.seconds * self.share + min(2.0, 0.05 * self.limit), self.limit / 2
+        )
 
     def left(self) -> float:
         """Seconds for steps and evaluations before the ending."""
@@ -36,17 +36,21 @@ class Budget:
         """Whether only the reserve is left."""
         return self.limit is not None and self.left() <= 0.0
 
+    def due(self, since: float) -> bool:
+        """Whether a twentieth of the limit has gone by since the pace was measured."""
+        return self.limit is not None and time.monotonic() - since > self.limit / 20
+
     def plan(self, per_epoch: int, wish: int | None) -> tuple[Plan, str]:
         """The first plan, and the reason for its length."""
         if self.limit is None:
             assert wish is not None
-            return Plan(wish * per_epoch, per_epoch), "epochs of the recipe"
-        count = fit(per_epoch, wish, self.left(), self.pace, self.judging())
+            return Plan(wish * per_epoch, per_epoch, wish * per_epoch), "epochs of the recipe"
+        count = fit(per_epoch, wish, self.left(), self.pace, self.judge.seconds)
         fits = f"fits {self.left():.0f} s at {1000 * self.pace:.3g} ms a step"
-        return Plan(count, per_epoch), fits
+        return Plan(count, per_epoch, per_epoch * (wish or MOST_EPOCHS)), fits
 
     def replan(self, plan: Plan, step: int) -> Plan:
-        """The plan, shortened where the machine turned out slower."""
+        """The plan, shortened where the machine turned out slower, prolonged where quicker."""
         if self.limit is None or step >= plan.steps:
             return plan
-        return refit(plan, step, self.left(), self.pace, self.judging())
+        return refit(plan, step, self.left(), self.pace, self.judge.seconds)

@@ -29,7 +29,7 @@ class Judge:
         draw = torch.Generator().manual_seed(mix(seed, _SAMPLE))
         self.sample = torch.randperm(len(self.train), generator=draw)[:count].sort().values
         self.images = count + len(self.validation)
-        self.seconds: float | None = None
+        self.seconds = 0.0  # of the last evaluation, or its estimate
 
     def __call__(self, model: nn.Module) -> dict[str, float | None]:
         """train_loss, train_error, validation_loss and validation_error (None without images)."""
@@ -48,9 +48,12 @@ class Judge:
             model, images, indices=indices, batch_size=self.batch_size, criterion=self.criterion
         )
 
-    def cost(self, step: float, batch_size: int) -> float:
-        """Seconds an evaluation takes: as measured, or from a step (its forward pass is a third)."""
-        return self.seconds if self.seconds is not None else 0.4 * step * self.images / batch_size
+    def estimate(self, model: nn.Module) -> None:
+        """Set `seconds`, what a whole evaluation takes, from a few images."""
+        few = self.sample[: self.batch_size]
+        start = time.monotonic()
+        self._evaluate(model, self.train, few)
+        self.seconds = (time.monotonic() - start) * self.images / len(few)
 
 
 def better(found: dict[str, Any], best: dict[str, Any] | None) -> bool:

@@ -18,12 +18,14 @@ MOST_EPOCHS = 200  # with a time limit and epochs = "auto"
 class Plan:
     """`steps` in all, of which `per_epoch` make an epoch, and how far along each step is.
 
-    A plan that is cut short keeps what was done: the schedule goes on from the share it had
-    reached at `from_step` and moves faster from there, so the rate never jumps.
+    A plan that is changed on the way keeps what was done: the schedule goes on from the share
+    it had reached at `from_step` and moves faster or slower from there, so the rate never
+    jumps. `most` are the steps it may grow to.
     """
 
     steps: int
     per_epoch: int
+    most: int = 0
     from_step: int = 0
     from_done: float = 0.0
 
@@ -46,8 +48,8 @@ class Plan:
         share = (step - self.from_step) / left
         return min(1.0, self.from_done + (1.0 - self.from_done) * share)
 
-    def cut(self, step: int, steps: int) -> Plan:
-        """The plan with fewer `steps`, decided at `step`."""
+    def to(self, steps: int, step: int) -> Plan:
+        """The plan with other `steps` in all, decided at `step`."""
         return replace(self, steps=steps, from_step=step, from_done=self.done(step))
 
     def facts(self) -> dict[str, Any]:
@@ -91,7 +93,11 @@ def fit(per_epoch: int, wish: int | None, seconds: float, step: float, judge: fl
 
 
 def refit(plan: Plan, at: int, seconds: float, step: float, judge: float) -> Plan:
-    """The plan, cut where what is left of it does not fit into `seconds` any more."""
+    """The plan for what is left of it to fit into `seconds`: shorter, or longer up to its `most`.
+
+    Changes below a thirtieth are not worth a new plan.
+    """
     share = step + judge / plan.per_epoch
-    fits = at + max(1, int((seconds - judge) / share))
-    return plan if fits >= plan.steps else plan.cut(at, fits)
+    fits = at + max(0, int((seconds - judge) / share))
+    steps = min(fits, max(plan.most, plan.steps))
+    return plan if abs(steps - plan.steps) <= plan.steps / 30 else plan.to(steps, at)

@@ -57,9 +57,10 @@ def range_test(
 def choose(rates: Sequence[float], losses: Sequence[float], usual: float) -> tuple[float, str]:
     """The peak rate and the reason, from the losses seen at the first `len(losses)` of `rates`.
 
-    Where the smoothed loss is lowest, the rate is about to be too large. The usual rate of the
-    optimizer is taken where it lies between a thirtieth and a third of that rate, and the nearer
-    end of this range where it does not.
+    The edge is where the smoothed loss, past its lowest point, is back at its start (or where
+    the test ended early): training falls apart there. The usual rate of the optimizer is taken
+    where it lies below half the edge and above a thirtieth of the rate where the loss was
+    lowest, else the nearer end of this range.
     """
     inside = min(max(usual, rates[0]), rates[-1])
     curve = smooth(losses)
@@ -68,18 +69,28 @@ def choose(rates: Sequence[float], losses: Sequence[float], usual: float) -> tup
     lowest = min(range(len(curve)), key=curve.__getitem__)
     fall = (curve[0] - curve[lowest]) / max(abs(curve[0]), 1e-12)
     if fall < max(0.02, 2 * _noise(losses) / len(losses) ** 0.5):
-        if len(losses) < len(rates):
-            rate = min(inside, rates[len(losses) - 1] / 10)
-            return max(rate, rates[0]), "the loss never fell, then exploded: a tenth of that rate"
+        return _flat(rates, losses, inside)
+    edge = _edge(rates, curve, lowest)
+    top = max(edge / 2, rates[0])
+    rate = min(max(inside, rates[lowest] / 30), top)
+    where = f"loss lowest at {rates[lowest]:.2g}, back at its start at {edge:.2g}"
+    if rate < inside:
+        return rate, f"{where}: half of that, below the usual {usual:.2g}"
+    if rate > inside:
+        return rate, f"{where}: a thirtieth of the lowest, above the usual {usual:.2g}"
+    return rate, f"{where}: the usual rate {rate:.2g} suits it"
+
+
+def _edge(rates: Sequence[float], curve: Sequence[float], lowest: int) -> float:
+    after = (i for i in range(lowest + 1, len(curve)) if curve[i] > curve[0])
+    return rates[next(after, len(curve) - 1)]
+
+
+def _flat(rates: Sequence[float], losses: Sequence[float], inside: float) -> tuple[float, str]:
+    if len(losses) == len(rates):
         return inside, "the loss hardly moved: the usual rate of the optimizer"
-    bottom, top = rates[lowest] / 30, rates[lowest] / 3
-    rate = min(max(usual, bottom, rates[0]), max(top, rates[0]), rates[-1])
-    where = f"loss lowest at {rates[lowest]:.2g}"
-    if rate < usual:
-        return rate, f"{where}: a third of it, below the usual {usual:.2g}"
-    if rate > usual:
-        return rate, f"{where}: a thirtieth of it, above the usual {usual:.2g}"
-    return rate, f"{where}: the usual rate {usual:.2g} suits it"
+    rate = max(rates[0], min(inside, rates[len(losses) - 1] / 10))
+    return rate, "the loss never fell, then exploded: a tenth of that rate"
 
 
 def smooth(losses: Sequence[float], decay: float = 0.8) -> list[float]:

@@ -149,7 +149,7 @@ class Session:
         self.judge = Judge(data, self.state.criterion, recipe.seed, batch_size=256)
         self.clock = Clock(facts.get("seconds", 0.0) + spent)
         limit, vault = recipe.training.time_limit, len(getattr(data, "vault", ()) or ())
-        self.budget = Budget(limit, self.clock, self.judge, vault, self.feed.batch_size)
+        self.budget = Budget(limit, self.clock, self.judge, vault)
 
     def _start(self) -> None:
         """Settle what only time and the machine can tell, and put it on record."""
@@ -170,6 +170,7 @@ class Session:
     def _make_plan(self, recipe: Recipe) -> None:
         if recipe.training.time_limit:
             self.budget.pace = probes.step_seconds(self.state, self.feed)
+            self.judge.estimate(self.state.judged)
         wish = probes.wished_epochs(recipe, self.feed)
         plan, reason = self.budget.plan(self.feed.per_epoch, wish)
         self.plan = Plan(**self.world.agree(plan.facts()))
@@ -215,7 +216,7 @@ class Session:
     def _set_off(self) -> None:
         self.rate, self.pulse = rate_of(self.recipe), Pulse(self.ledger)
         self.saved = self.epoch_began = time.monotonic()
-        self.epoch_step = self.state.step
+        self.measured = (self.saved, self.state.step)
         self.model.train()
 
     # Between the steps.
@@ -231,21 +232,26 @@ class Session:
             return "time-limit" if self.plan.from_step else "done"
         if patience is not None and self.waited >= patience:
             return "early-stopping"
-        return "time-limit" if self.world.agree(self.budget.over()) else ""
+        over = self.budget.limit and self.world.agree(self.budget.over())
+        return "time-limit" if over else ""
 
     def _after(self, step: Step) -> None:
-        self.pulse.add(step, self.plan, self.judge.seconds or 0.0)
-        every = self.recipe.training.checkpoint_every
+        self.pulse.add(step, self.plan, self.judge.seconds)
         if self.plan.ends_epoch(step.step):
             self._end_epoch()
-        elif every is not None and time.monotonic() - self.saved >= every:
+            return
+        every = self.recipe.training.checkpoint_every
+        if every is not None and time.monotonic() - self.saved >= every:
             self.save()
+        if self.budget.limit and self.world.agree(self.budget.due(self.measured[0])):
+            self._measure()
+            self._replan()
 
     def _end_epoch(self) -> None:
-        """Evaluate, keep the best, shorten the plan where it no longer fits, save."""
+        """Evaluate, keep the best, fit the plan to the time, save."""
         state, began = self.state, self.epoch_began
         trained = time.monotonic() - began
-        self.budget.pace = trained / max(1, state.step - self.epoch_step)
+        self._measure()
         found = self.world.agree(self.judge(state.judged) if self.world.main else {})
         best = better(found, self.best_facts)
         self.waited = 0 if best else self.waited + 1
@@ -262,15 +268,25 @@ class Session:
         self.judged_at = state.step
         self._replan()
         self.save()
-        self.epoch_began, self.epoch_step = time.monotonic(), state.step
+        self.epoch_began = time.monotonic()
+        self.measured = (self.epoch_began, state.step)
         self.pulse.pause(self.epoch_began - began - trained)
 
+    def _measure(self) -> None:
+        """Seconds a step since the last time they were measured."""
+        since, at = self.measured
+        self.measured = (time.monotonic(), self.state.step)
+        if self.state.step > at:
+            self.budget.pace = (self.measured[0] - since) / (self.state.step - at)
+
     def _replan(self) -> None:
+        if self.finished:
+            return
         plan = self.budget.replan(self.plan, self.state.step)
         plan = Plan(**self.world.agree(plan.facts()))
         if plan != self.plan:
             self.plan = plan
-            self._write_plan("slower than planned")
+            self._write_plan("what fits the time at the present speed")
 
     def _keep(self, facts: dict[str, Any]) -> None:
         self.best_facts, weights = facts, self.state.judged.state_dict()
