@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from visus.api import evaluate, export, inspect, predict, train
-    from visus.layers import optimize, restore
+    from visus.api import Run, evaluate, export, inspect, predict, train
+    from visus.doctor import Doctor, explain, watch
+    from visus.layers.optimize import optimize, restore
 
 _FACE = {
-    "train": "visus.api",
+    "Doctor": "visus.doctor",
+    "Run": "visus.api",
     "evaluate": "visus.api",
-    "predict": "visus.api",
+    "explain": "visus.doctor",
     "export": "visus.api",
     "inspect": "visus.api",
-    "optimize": "visus.layers",
-    "restore": "visus.layers",
+    "optimize": "visus.layers.optimize",
+    "predict": "visus.api",
+    "restore": "visus.layers.optimize",
+    "train": "visus.api",
+    "watch": "visus.doctor",
 }
-__all__ = ["evaluate", "export", "inspect", "optimize", "predict", "restore", "train"]
+__all__ = [
+    "Doctor", "Run", "evaluate", "explain", "export", "inspect", "optimize", "predict", "restore", "train", "watch",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

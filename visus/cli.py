@@ -154,6 +154,32 @@ def report(
         typer.launch(str(path))
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def watch(
+    script: Annotated[Path, typer.Argument(help="A PyTorch program; it runs unchanged.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="What the program is given.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the findings to FILE as JSON.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="End the program after this many optimizer steps.", min=1)] = None,
+) -> None:  # fmt: skip
+    """Run SCRIPT with its ARGS under the doctor and say what keeps it from learning, and why."""
+    from visus import doctor
+    from visus.doctor.letter import letter
+
+    result = doctor.watch(script, arguments or [], max_steps=max_steps, json_path=json_)
+    print(letter(result["findings"], steps=result["steps"]), file=sys.stderr)
+    raise typer.Exit(result["status"])
+
+
+@app.command()
+def explain(
+    finding: Annotated[str, typer.Argument(metavar="ID", help="A finding, such as relu-dead.")],
+) -> None:
+    """Print the page of a finding: what, why, how it is measured, the cure, when it is wrong."""
+    from visus import doctor
+
+    print(doctor.explain(finding))
+
+
 def _views(json_: bool) -> list[Callable]:
     from rich.console import Console
 
@@ -205,8 +231,13 @@ def _table(facts: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every expected failure is one line and an exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    debug = "--debug" in words
-    sys.exit(_status([word for word in words if word != "--debug"], debug))
+    # What stands behind a script belongs to the script.
+    own = next(
+        (n for n, word in enumerate(words) if words[0] == "watch" and word.endswith(".py")),
+        len(words),
+    )
+    debug = "--debug" in words[:own]
+    sys.exit(_status([w for w in words[:own] if w != "--debug"] + words[own:], debug))
 
 
 def _status(words: list[str], debug: bool) -> int:
