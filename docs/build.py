@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "layers"
 sys.path[:0] = [str(ROOT), str(OUT)]
 
+from visus.family import Family  # noqa: E402
+
 
 class Page(NamedTuple):
     """A family of layers: its reference topics, its pictures, and which layers are its own."""
@@ -64,26 +66,36 @@ PAGES = {
 
 
 class Layer(NamedTuple):
+    """A public class, function or family (a recipe's table) of visus.layers."""
+
     name: str
     thing: Any
     module: str
 
 
-def layers() -> list[Layer]:
-    """The public classes and functions of visus.layers, where they are defined; [] if there are none."""
+def package() -> ModuleType | None:
+    """visus.layers, or None and the reason on the screen."""
     try:
-        package = importlib.import_module("visus.layers")
+        return importlib.import_module("visus.layers")
     except ImportError as error:
         print(f"docs: visus.layers cannot be imported ({error}); its sections are left out")
-        return []
-    names = getattr(package, "__all__", None) or [n for n in vars(package) if n[0] != "_"]
-    found = [(name, getattr(package, name, None)) for name in names]
-    return sorted(
-        Layer(name, thing, thing.__module__.rpartition(".")[2])
+        return None
+
+
+def layers(package: ModuleType | None) -> list[Layer]:
+    """Whatever the package gives to its users, sorted by name; [] for no package."""
+    names = getattr(package, "__all__", None) or [n for n in vars(package or object) if n[0] != "_"]
+    found = [(name, getattr(package, name, None)) for name in sorted(names)]
+    return [
+        Layer(name, thing, getattr(thing, "__module__", "").rpartition(".")[2])
         for name, thing in found
-        if (inspect.isclass(thing) or inspect.isfunction(thing))
-        and thing.__module__.startswith("visus.layers")
-    )
+        if isinstance(thing, Family)
+        or (
+            (inspect.isclass(thing) or inspect.isfunction(thing))
+            and package is not None
+            and thing.__module__.startswith(package.__name__)
+        )
+    ]
 
 
 def page_of(layer: Layer) -> str:
@@ -133,7 +145,9 @@ def call(name: str, thing: Any) -> str:
 
 
 def first_line(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").split("\n")[0]
+    """The first sentence's line of the thing's own docstring, none that it inherits."""
+    own = vars(thing).get("__doc__") if inspect.isclass(thing) else inspect.getdoc(thing)
+    return inspect.cleandoc(own or "").split("\n")[0]
 
 
 def functions(module: ModuleType) -> Iterator[tuple[str, Any, Any]]:
@@ -159,10 +173,7 @@ def reference_section(topic: str) -> str:
 
 
 def layer_section(found: list[Layer]) -> str:
-    rows = [
-        f"| [`{x.name}`](#{x.name.lower()}) | {first_line(x.thing)} |".replace("|x|", "abs(x)")
-        for x in found
-    ]
+    rows = [f"| [`{x.name}`](#{x.name.lower()}) | {cell(first_line(x.thing))} |" for x in found]
     parts = [
         "## The layers: `visus.layers`",
         "\n".join(["| name | what |", "| --- | --- |", *rows]),
@@ -171,6 +182,20 @@ def layer_section(found: list[Layer]) -> str:
         own = thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
         parts += [f"### {name}", f"```python\n{call(name, thing)}\n```", prose(own)]
     return "\n\n".join(parts)
+
+
+def family_section(name: str, family: Family) -> str:
+    """The table of a family: what a recipe may name, and the options of each."""
+    rows = ["| name | options | what |", "| --- | --- | --- |"]
+    for member, thing in family.items():
+        options = ", ".join(f"{k}={p.default!r}" for k, p in family.options(member).items())
+        rows.append(f"| `{member}` | {cell(options)} | {cell(first_line(thing))} |")
+    return f"## In a recipe: `visus.layers.{name}`\n\n" + "\n".join(rows)
+
+
+def cell(text: str) -> str:
+    """Text that does not end a table's cell."""
+    return text.replace("|", "\\|")
 
 
 def picture_section(names: tuple[str, ...]) -> str:
@@ -194,7 +219,9 @@ def page(name: str, found: list[Layer]) -> str:
     spec = PAGES[name]
     own = [layer for layer in found if page_of(layer) == name]
     parts = [HEAD, f"# {spec.title}", picture_section(spec.pictures)]
-    parts += [layer_section(own)] if own else []
+    plain = [layer for layer in own if not isinstance(layer.thing, Family)]
+    parts += [family_section(x.name, x.thing) for x in own if isinstance(x.thing, Family)]
+    parts += [layer_section(plain)] if plain else []
     parts += [reference_section(topic) for topic in spec.topics]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -221,7 +248,7 @@ def index(found: list[Layer]) -> str:
 
 def texts() -> dict[Path, str]:
     """Every page by its path."""
-    found = layers()
+    found = layers(package())
     pages = {OUT / f"{name}.md": page(name, found) for name in PAGES}
     return {OUT / "README.md": index(found), **pages}
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import types
 from pathlib import Path
 
 import pytest
+
+from visus.family import Family
 
 pytest.importorskip("matplotlib", reason="the pictures need matplotlib (extra: lab)")
 ROOT = Path(__file__).parents[2]
@@ -95,3 +98,55 @@ def test_docstrings_become_markdown():
         "What.\n\n**Formula**, in one line:\n\n```text\ny = x\n\nz = y\n```\n\n**Source**: a paper."
     )
     assert build.prose(doc) == wanted
+
+
+def _package() -> types.ModuleType:
+    """A layers package with a class, a function, a family, and things that are not its own."""
+    made = types.ModuleType("some.layers")
+    shapes = Family("norm")
+
+    class BatchNorm2d:
+        """Normalize |x|.
+
+        Formula: y = x.
+        """
+
+        def __init__(self, num_features, eps=1e-5, *, act=None): ...
+
+    @shapes.member("batch")
+    def batch(channels, *, act=None):
+        """Batch norm by name."""
+
+    def swap(model):
+        """Swap what can be swapped."""
+
+    for thing in (BatchNorm2d, swap):
+        thing.__module__ = "some.layers.norm" if thing is BatchNorm2d else "some.layers.tools"
+    vars(made).update(BatchNorm2d=BatchNorm2d, norms=shapes, swap=swap, Path=Path, _hidden=swap)
+    return made
+
+
+def test_layers_and_families_come_from_the_package():
+    found = build.layers(_package())
+    assert [x.name for x in found] == ["BatchNorm2d", "norms", "swap"]
+    assert [build.page_of(x) for x in found] == ["normalization", "normalization", "tools"]
+    text = build.page("normalization", found)
+    assert "| [`BatchNorm2d`](#batchnorm2d) | Normalize \\|x\\|. |" in text
+    assert "BatchNorm2d(num_features, eps=1e-05, *, act=None)" in text
+    assert "| `batch` | act=None | Batch norm by name. |" in text
+    assert "swap(model)" in build.page("tools", found)
+    assert build.layers(None) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "page"),
+    [
+        ("ASPP", "pool", "atrous"), ("MaxPool2d", "pool", "pooling"), ("Conv2d", "convolution", "convolution"),
+        ("ELU", "activation", "activation"), ("Dropout", "regularize", "regularization"),
+        ("CrossEntropyLoss", "loss", "loss"), ("he_", "init", "initialization"),
+        ("optimize", "optimize", "tools"), ("Linear", "linear", "linear"),
+        ("GroupNorm", "group", "normalization"), ("recalibrate", "recalibrate", "normalization"),
+    ],
+)  # fmt: skip
+def test_every_layer_finds_its_page(name, module, page):
+    assert build.page_of(build.Layer(name, None, module)) == page
