@@ -1,10 +1,11 @@
 """Decoded images on disk, so that the next run starts at once.
 
 An entry is a folder named by the checksum of all it depends on (the content of every image, in
-order, what they are decoded to, the version of Pillow): `pixels.u8` holds `(n, C, H, W)` bytes,
+order, what was asked for, the version of Pillow): `pixels.u8` holds `(n, C, H, W)` bytes,
 `moments.npy` the sums of each plane, `meta.json` the shape and which images could not be
-decoded. It is written under a temporary name, synced and renamed: two processes may make the
-same entry, the first one wins. Deleting entries, or all of the folder, is always safe.
+decoded. Where the images are too many to keep there is no `pixels.u8`. An entry is written
+under a temporary name, synced and renamed: two processes may make the same one, the first wins.
+Deleting entries, or all of the folder, is always safe.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import __version__ as pillow
 
+from visus.data.decoding import Block
+from visus.data.found import Shape
+from visus.data.wish import Wish
 from visus.errors import DataError
 
 VERSION = 1
@@ -32,17 +36,10 @@ META, MOMENTS, PIXELS = "meta.json", "moments.npy", "pixels.u8"
 ABANDONED = 24 * 3600.0  # seconds after which a temporary folder belongs to nobody
 
 
-class Block(NamedTuple):
-    """Some decoded images: pixels, their moments, and reasons for those that failed."""
-
-    pixels: np.ndarray
-    moments: np.ndarray
-    bad: dict[int, str]
-
-
 class Content(NamedTuple):
     """What an entry holds; `pixels` is None where they were too many to keep."""
 
+    shape: Shape
     pixels: np.ndarray | None
     moments: np.ndarray
     bad: dict[int, str]
@@ -58,101 +55,94 @@ def home(folder: str | Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Entry:
-    """One place in the cache."""
+    """The place of `n` images in the cache."""
 
     folder: Path
-    shape: tuple[int, int, int, int]
-    pixels: bool
+    n: int
 
     @classmethod
-    def of(
-        cls, sums: list[str], full: tuple[int, int, int], *, pixels: bool,
-        folder: str | Path | None = None,
-    ) -> Entry:  # fmt: skip
-        """The entry for images with these checksums, decoded to `full` = (C, H, W)."""
-        key = hashlib.sha256(f"{VERSION} {pillow} {full} {pixels}\n".encode())
+    def of(cls, sums: list[str], wish: Wish, folder: str | Path | None = None) -> Entry:
+        """The entry for images with these checksums, decoded as `wish` says."""
+        key = hashlib.sha256(f"{VERSION} {pillow} {wish.channels} {wish.size}\n".encode())
         key.update("\n".join(sums).encode())
-        place = home(folder) / "images" / key.hexdigest()[:32]
-        return cls(place, (len(sums), *full), pixels)
+        return cls(home(folder) / "images" / key.hexdigest()[:32], len(sums))
 
-    def exists(self) -> bool:
-        """Whether a whole entry is there; half of one (a lost disk block) is made anew."""
-        held = (self.folder / META).is_file() and (self.folder / MOMENTS).is_file()
-        if not held or not self.pixels:
-            return held
+    def read(self) -> Content | None:
+        """The content, pixels mapped and not read; None where no sound entry is there."""
+        try:
+            meta = json.loads((self.folder / META).read_text())
+            channels, height, width = meta["shape"]
+            moments = np.load(self.folder / MOMENTS, allow_pickle=False)
+            bad = {int(i): reason for i, reason in meta["bad"].items()}
+            whole = (self.n, channels, height, width)
+            pixels = self._map(whole) if meta["pixels"] else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        sound = moments.shape == (self.n, channels, 2)
+        return Content((channels, height, width), pixels, moments, bad) if sound else None
+
+    def _map(self, whole: tuple[int, int, int, int]) -> np.ndarray:
         path = self.folder / PIXELS
-        return path.is_file() and path.stat().st_size == self._bytes
-
-    @property
-    def _bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) if self.pixels else 0
-
-    def read(self) -> Content:
-        """The content; pixels are mapped, not read."""
-        meta = json.loads((self.folder / META).read_text())
-        moments = np.load(self.folder / MOMENTS, allow_pickle=False)
-        bad = {int(i): reason for i, reason in meta["bad"].items()}
-        if not self.pixels:
-            return Content(None, moments, bad)
-        if not self._bytes:
-            return Content(np.zeros(self.shape, np.uint8), moments, bad)
+        if path.stat().st_size != int(np.prod(whole)):
+            raise ValueError("not all of the pixels are there")
         # Copy-on-write: torch asks for memory that may be written, the file never is.
-        mapped = np.memmap(self.folder / PIXELS, np.uint8, mode="c", shape=self.shape)
-        return Content(mapped, moments, bad)
+        return np.memmap(path, np.uint8, mode="c", shape=whole)
 
-    def write(self, blocks: Iterable[Block]) -> None:
-        """Make the entry from all its blocks, or nothing."""
-        with self._trouble():
+    def write(self, blocks: Iterable[Block], shape: Shape, *, pixels: bool) -> None:
+        """Make the entry from all its blocks, or nothing; one of another process is replaced."""
+        need = self.n * shape[0] * shape[1] * shape[2] if pixels else 0
+        with self._trouble(need):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(self.folder.parent)
-            if shutil.disk_usage(self.folder.parent).free < self._bytes:
+            if shutil.disk_usage(self.folder.parent).free < need:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
             try:
-                self._fill(temporary, blocks)
-                self._publish(temporary)
+                _fill(temporary, blocks, shape, pixels)
+                self._publish(temporary, pixels)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
-    def _fill(self, folder: Path, blocks: Iterable[Block]) -> None:
-        moments, bad, at = [], {}, 0
-        # Written, not mapped: a full disk is then an error and not a killed process.
-        with open(folder / PIXELS, "wb") as file:
-            for block in blocks:
-                if self.pixels:
-                    file.write(block.pixels.data)
-                moments.append(block.moments)
-                bad |= {str(at + i): reason for i, reason in block.bad.items()}
-                at += len(block.pixels)
-            file.flush()
-            os.fsync(file.fileno())
-        planes = (0, self.shape[1], 2)
-        np.save(folder / MOMENTS, np.concatenate([np.zeros(planes, np.int64), *moments]))
-        meta = {"version": VERSION, "shape": list(self.shape), "pixels": self.pixels, "bad": bad}
-        (folder / META).write_text(json.dumps(meta))
-
-    def _publish(self, temporary: Path) -> None:
-        if self.exists():  # another process was faster
-            return
+    def _publish(self, temporary: Path, pixels: bool) -> None:
+        held = self.read()
+        if held is not None and (held.pixels is not None or not pixels):
+            return  # another process was faster
         if self.folder.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         try:
             os.rename(temporary, self.folder)
         except OSError:
-            if not self.exists():
+            if self.read() is None:
                 raise
 
     @contextmanager
-    def _trouble(self) -> Iterator[None]:
+    def _trouble(self, need: int) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise DataError(
-                f"cache: cannot keep {self._bytes / 1e6:,.0f} MB of decoded images in "
+                f"cache: cannot keep {need / 1e6:,.0f} MB of decoded images in "
                 f"{self.folder.parent}: {reason}; free space, set VISUS_CACHE to a folder on "
                 "another disk, or decode anew in each epoch with --set data.budget_mb=1"
             ) from None
+
+
+def _fill(folder: Path, blocks: Iterable[Block], shape: Shape, pixels: bool) -> None:
+    moments, bad, at = [np.zeros((0, shape[0], 2), np.int64)], {}, 0
+    # Written, not mapped: a full disk is then an error and not a killed process.
+    with open(folder / PIXELS, "wb") as file:
+        for block in blocks:
+            if pixels:
+                file.write(block.pixels.data)
+            moments.append(block.moments)
+            bad |= {str(at + i): reason for i, reason in block.bad.items()}
+            at += len(block.pixels)
+        file.flush()
+        os.fsync(file.fileno())
+    np.save(folder / MOMENTS, np.concatenate(moments))
+    meta = {"version": VERSION, "shape": list(shape), "pixels": pixels, "bad": bad}
+    (folder / META).write_text(json.dumps(meta))
 
 
 def _sweep(folder: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, ImageOps
 
-from visus.data.found import Size, Unreadable
+from visus.data.found import Look, Shape, Size, Unreadable
 
 # A picture of 64 million pixels is 8000 x 8000; a "bomb" of some bytes claims a hundred times that.
 MAX_PIXELS = 64_000_000
@@ -77,12 +77,30 @@ def _turned(image: Image.Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def to_pixels(image: Image.Image, channels: int, size: Size) -> np.ndarray:
-    """Decode, rotate, convert, resize and crop: uint8 `(channels, *size)`.
+class Encoded:
+    """One opened image file, not decoded yet, as a `Picture`."""
 
-    The short side is resized (bilinear, antialiased) so that `size` just fits, then the centre
+    def __init__(self, image: Image.Image):
+        self.image = image
+
+    @property
+    def look(self) -> Look:
+        """Size and greyness by the header."""
+        grey = self.image.mode in GREY and "transparency" not in self.image.info
+        return Look(seen_size(self.image), grey)
+
+    def pixels(self, shape: Shape) -> np.ndarray:
+        """The decoded image."""
+        return to_pixels(self.image, shape)
+
+
+def to_pixels(image: Image.Image, shape: Shape) -> np.ndarray:
+    """Decode, rotate, convert, resize and crop: uint8 of `shape` (C, H, W).
+
+    The short side is resized (bilinear, antialiased) so that (H, W) just fits, then the centre
     is cut out. Raises `Unreadable` where the file ends early or is damaged.
     """
+    channels, size = shape[0], (shape[1], shape[2])
     try:
         if image.format == "JPEG" and image.size != size[::-1]:
             # libjpeg skips frequencies that the resize would remove: 8 times faster on photos.

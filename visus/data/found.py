@@ -1,7 +1,7 @@
 """What a source hands over before anything is decoded: names, labels, splits, groups, images.
 
-Images are reached through two methods, `header(i)` and `pixels(i, channels, size)`; files and
-arrays both have them, so that nothing above asks which of the two it holds.
+Images are reached through two methods, `checksum(i)` and `open(i)`; files and arrays both have
+them, so that nothing above asks which of the two it holds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from visus.errors import DataError, nearest
 
 Size = tuple[int, int]  # (height, width)
+Shape = tuple[int, int, int]  # (channels, height, width)
 
 
 class Unreadable(Exception):
@@ -30,12 +31,24 @@ class Bad(NamedTuple):
     image: bool = True
 
 
-class Header(NamedTuple):
-    """What is known of an image without decoding it; `size` as it is seen, rotation applied."""
+class Look(NamedTuple):
+    """What an image is before it is converted; `size` as it is seen, rotation applied."""
 
-    sha256: str
     size: Size
     grey: bool
+
+
+class Picture(Protocol):
+    """An opened image."""
+
+    @property
+    def look(self) -> Look:
+        """Known without decoding."""
+        ...
+
+    def pixels(self, shape: Shape) -> np.ndarray:
+        """Decoded to uint8 of `shape` (C, H, W); raises `Unreadable`."""
+        ...
 
 
 class Images(Protocol):
@@ -44,12 +57,12 @@ class Images(Protocol):
     names: list[str]
     in_memory: bool
 
-    def header(self, i: int) -> Header:
-        """Checksum and size of image `i`; raises `Unreadable`."""
+    def checksum(self, i: int) -> str:
+        """The sha256 of image `i`; raises `Unreadable`."""
         ...
 
-    def pixels(self, i: int, channels: int, size: Size) -> np.ndarray:
-        """Image `i` as uint8 `(channels, *size)`; raises `Unreadable`."""
+    def open(self, i: int) -> Picture:
+        """Image `i`, header read; raises `Unreadable`."""
         ...
 
     def take(self, keep: Sequence[int]) -> Images:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from visus.data import decode
-from visus.data.found import Header, Size, Unreadable
+from visus.data.found import Look, Shape, Unreadable
 
 MAX_BYTES = 512 << 20
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -54,20 +54,36 @@ class Files:
     def __init__(self, names: list[str], paths: Sequence[str | Path]):
         self.names, self.paths = names, [os.fspath(path) for path in paths]
 
-    def header(self, i: int) -> Header:
-        """Checksum of the file, size and greyness of the image."""
-        data = read_bytes(self.paths[i])
-        image = decode.open_image(data)
-        grey = image.mode in decode.GREY and "transparency" not in image.info
-        return Header(hashlib.sha256(data).hexdigest(), decode.seen_size(image), grey)
+    def checksum(self, i: int) -> str:
+        """The sha256 of the file."""
+        return hashlib.sha256(read_bytes(self.paths[i])).hexdigest()
 
-    def pixels(self, i: int, channels: int, size: Size) -> np.ndarray:
-        """The decoded image, uint8 `(channels, *size)`."""
-        return decode.to_pixels(decode.open_image(read_bytes(self.paths[i])), channels, size)
+    def open(self, i: int) -> decode.Encoded:
+        """The image, header read."""
+        return decode.Encoded(decode.open_image(read_bytes(self.paths[i])))
 
     def take(self, keep: Sequence[int]) -> Files:
         """Only the files in `keep`."""
         return Files([self.names[i] for i in keep], [self.paths[i] for i in keep])
+
+
+class Plain:
+    """One image in memory, uint8 `(C, H, W)`, as a `Picture`."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    @property
+    def look(self) -> Look:
+        """Size and greyness."""
+        return Look((self.array.shape[1], self.array.shape[2]), len(self.array) == 1)
+
+    def pixels(self, shape: Shape) -> np.ndarray:
+        """The image with the wanted channels and size."""
+        if self.array.shape == shape:
+            return self.array
+        planes = self.array[0] if len(self.array) == 1 else self.array.transpose(1, 2, 0)
+        return decode.to_pixels(Image.fromarray(np.ascontiguousarray(planes)), shape)
 
 
 class Arrays:
@@ -78,21 +94,16 @@ class Arrays:
     def __init__(self, names: list[str], arrays: np.ndarray | list[np.ndarray]):
         self.names, self.arrays = names, arrays
 
-    def header(self, i: int) -> Header:
-        """Checksum of the pixels and their shape, size and greyness."""
+    def checksum(self, i: int) -> str:
+        """The sha256 of shape and pixels."""
         array = np.ascontiguousarray(self.arrays[i])
         digest = hashlib.sha256(repr(array.shape).encode())
         digest.update(array.data)
-        return Header(digest.hexdigest(), (array.shape[1], array.shape[2]), len(array) == 1)
+        return digest.hexdigest()
 
-    def pixels(self, i: int, channels: int, size: Size) -> np.ndarray:
-        """The image with the wanted channels and size, uint8 `(channels, *size)`."""
-        array = self.arrays[i]
-        if array.shape == (channels, *size):
-            return array
-        picture = array[0] if len(array) == 1 else array.transpose(1, 2, 0)
-        image = Image.fromarray(np.ascontiguousarray(picture))
-        return decode.to_pixels(image, channels, size)
+    def open(self, i: int) -> Plain:
+        """The image."""
+        return Plain(self.arrays[i])
 
     def take(self, keep: Sequence[int]) -> Arrays:
         """Only the images in `keep`."""

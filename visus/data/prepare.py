@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from visus.data import store as stores
 from visus.data.divide import PARTS
-from visus.data.found import Bad, Found, Size
+from visus.data.found import Bad, Found
 from visus.data.images import Dataset, ImageSet
 from visus.data.moments import channel_statistics
 from visus.data.scan import Scan, refuse, scan
 from visus.data.sources import open_source
 from visus.data.split import NAME, Split, make_split
+from visus.data.store import Decoded, Store, open_store
 from visus.data.vault import Vault
+from visus.data.wish import Wish
 from visus.errors import DataError
 from visus.ledger import Ledger
 
@@ -42,12 +43,15 @@ def prepare(
     found = open_source(what, drop=tuple(drop))
     strays = found.strays
     found = held.only(found) if held else found
-    at = Decoder(size, channels, max_bad, budget_mb, workers, cache, held, ledger)
-    seen, decoded, kept = at.decode(found)
+    wish = (
+        Wish(held.channels, held.size) if held else Wish(channels, (size, size) if size else None)
+    )
+    ways = {"budget_mb": budget_mb, "workers": workers, "cache": cache}
+    seen, decoded, bad = _decoded(found, wish, max_bad, ways, ledger)
     if held:
-        held.check(seen.found.take(kept), [seen.headers[i] for i in kept])
-    split = held or _divided(seen, kept, at.shape, seed, validation, test)
-    dataset = _dataset(seen, decoded, split, [*at.bad, *strays])
+        held.check(seen)
+    split = held or make_split(seen, decoded.shape, seed=seed, validation=validation, test=test)
+    dataset = _dataset(seen, decoded, split, [*bad, *strays])
     file = (split.write(folder) if held is None else split.path) if folder is not None else None
     if ledger is not None:
         ledger.write("data", **describe(dataset))
@@ -56,47 +60,30 @@ def prepare(
     return dataset
 
 
-class Decoder:
-    """The scan and the decoding, as told; remembers the shape decoded to and the bad files."""
-
-    def __init__(
-        self, size: int | None, channels: int | None, max_bad: float, budget_mb: float | None,
-        workers: int | None, cache: str | Path | None, held: Split | None, ledger: Ledger | None,
-    ):  # fmt: skip
-        self.size, self.channels, self.max_bad, self.held = size, channels, max_bad, held
-        self.ways = {"budget_mb": budget_mb, "workers": workers, "cache": cache}
-        self.ledger, self.bad = ledger, list[Bad]()
-        self.shape: tuple[int, Size] = (0, (0, 0))
-
-    def decode(self, found: Found) -> tuple[Scan, stores.Decoded, list[int]]:
-        """The scan, the decoded images, and the numbers of those that could be decoded."""
-        seen = scan(found, self.ways["workers"])
-        self.bad = list(seen.bad)
-        if not seen.headers:
-            self._refuse(found, found.take([]), 0.0)
-        self.shape = (
-            (self.held.channels, self.held.size)
-            if self.held
-            else seen.shape(self.channels, self.size)
-        )
-        decoded = stores.open_store(seen, self.shape, **self.ways)
-        self.bad += decoded.bad.values()
-        kept = [i for i in range(len(seen.headers)) if i not in decoded.bad]
-        self._refuse(found, seen.found.take(kept), self.max_bad)
-        return seen, decoded, kept
-
-    def _refuse(self, found: Found, readable: Found, limit: float) -> None:
-        try:
-            refuse(readable, self.bad, limit)
-            _usable(found, readable)
-        except DataError:
-            if self.ledger is not None:
-                self.ledger.write("data", source=found.source, classes=found.classes,
-                                  bad=[_plain(item) for item in self.bad])  # fmt: skip
-            raise
+def _decoded(
+    found: Found, wish: Wish, max_bad: float, ways: dict[str, Any], ledger: Ledger | None
+) -> tuple[Scan, Decoded, list[Bad]]:  # fmt: skip
+    """What can be used, with the store that holds it, and what cannot."""
+    seen = scan(found, ways["workers"])
+    bad = list(seen.bad)
+    try:
+        _usable(found, seen.found, bad, 1.0 if len(seen.found) else max_bad)
+        decoded = open_store(seen, wish, **ways)
+        bad += decoded.bad.values()
+        if decoded.bad:
+            keep = [i for i in range(len(seen.sums)) if i not in decoded.bad]
+            seen, decoded = seen.take(keep), decoded.take(keep)
+        _usable(found, seen.found, bad, max_bad)
+    except DataError:
+        if ledger is not None:
+            named = [_plain(item) for item in [*bad, *found.strays]]
+            ledger.write("data", source=found.source, classes=found.classes, bad=named)
+        raise
+    return seen, decoded, bad
 
 
-def _usable(found: Found, readable: Found) -> None:
+def _usable(found: Found, readable: Found, bad: list[Bad], max_bad: float) -> None:
+    refuse(readable, bad, max_bad)
     if not len(readable):
         raise DataError(f"data: {found.source} holds no readable images")
     if len(found.classes) < 2:
@@ -113,16 +100,7 @@ def _usable(found: Found, readable: Found) -> None:
             )
 
 
-def _divided(
-    seen: Scan, kept: list[int], shape: tuple[int, Size], seed: int, validation: float, test: float
-) -> Split:  # fmt: skip
-    headers = [seen.headers[i] for i in kept]
-    return make_split(
-        seen.found.take(kept), headers, shape, seed=seed, validation=validation, test=test
-    )
-
-
-def _dataset(seen: Scan, decoded: stores.Decoded, split: Split, bad: list[Bad]) -> Dataset:
+def _dataset(seen: Scan, decoded: Decoded, split: Split, bad: list[Bad]) -> Dataset:
     found, numbers = seen.found, split.numbers(seen.found)
     sets = {part: image_set(found, decoded.store, numbers[part], split.classes) for part in PARTS}
     pixels = split.size[0] * split.size[1]
@@ -134,7 +112,7 @@ def _dataset(seen: Scan, decoded: stores.Decoded, split: Split, bad: list[Bad]) 
 
 
 def image_set(
-    found: Found, store: stores.Store, rows: Sequence[int], classes: Sequence[str]
+    found: Found, store: Store, rows: Sequence[int], classes: Sequence[str]
 ) -> ImageSet:  # fmt: skip
     """The images of `found` at `rows`, with targets by the place of their class in `classes`."""
     place = {name: k for k, name in enumerate(classes)}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from visus.data.divide import PARTS, divide
-from visus.data.found import Found, Header, Size
+from visus.data.found import Found, Shape, Size
+from visus.data.scan import Scan
 from visus.errors import DataError, RunError
 from visus.files import replace_text
 
@@ -102,9 +102,9 @@ class Split:
                 raise DataError(self._changed(name, f"was of class '{label}'"))
         return found.take(sorted(place[name] for name, _, _ in rows))
 
-    def check(self, found: Found, headers: Sequence[Header]) -> None:
+    def check(self, seen: Scan) -> None:
         """`DataError` names the first image that cannot be read or has other bytes than before."""
-        now = {n: h.sha256 for n, h in zip(found.images.names, headers, strict=True)}
+        now = dict(zip(seen.found.images.names, seen.sums, strict=True))
         for part in PARTS:
             for name, sha256, _ in self.rows[part]:
                 if name not in now:
@@ -120,10 +120,10 @@ class Split:
 
 
 def make_split(
-    found: Found, headers: Sequence[Header], shape: tuple[int, Size], *,
-    seed: int, validation: float, test: float,
-) -> Split:  # fmt: skip
+    seen: Scan, shape: Shape, *, seed: int = 0, validation: float = 0.1, test: float = 0.1
+) -> Split:
     """Keep the splits that the user made, and make those that are missing from train."""
+    found = seen.found
     given = set(found.splits) - {""}
     if given and not {"train", ""} & set(found.splits):
         raise DataError(
@@ -134,21 +134,23 @@ def make_split(
     splits = [part or "train" for part in found.splits]
     pool = [i for i, part in enumerate(splits) if part == "train"]
     if missing:
-        keys = [_ties(found, headers, i) for i in pool]
+        keys = [_ties(seen, i) for i in pool]
         parts = divide([found.labels[i] for i in pool], keys, missing, seed)
         for i, part in zip(pool, parts, strict=True):
             splits[i] = part
     rows: dict[str, list[Row]] = {part: [] for part in PARTS}
     for i, part in enumerate(splits):
-        rows[part].append((found.images.names[i], headers[i].sha256, found.labels[i]))
+        rows[part].append((found.images.names[i], seen.sums[i], found.labels[i]))
     _trained(found, rows)
     how = _how(given, missing, bool(set(found.groups) - {""}), seed)
-    return Split(how, seed, shape[0], shape[1], rows, found.classes, _leaks(rows))
+    size = (shape[1], shape[2])
+    return Split(how, seed, shape[0], size, rows, found.classes, _leaks(rows))
 
 
-def _ties(found: Found, headers: Sequence[Header], i: int) -> list[str]:
-    group = found.groups[i]
-    return [headers[i].sha256, f"group {group}"] if group else [headers[i].sha256]
+def _ties(seen: Scan, i: int) -> list[str]:
+    """What image `i` must not be parted from: its copies, and its group."""
+    group = seen.found.groups[i]
+    return [seen.sums[i], f"group {group}"] if group else [seen.sums[i]]
 
 
 def _trained(found: Found, rows: dict[str, list[Row]]) -> None:

@@ -1,23 +1,24 @@
-"""The second pass: every image decoded once, into memory, a file mapped into memory, or to check.
+"""Pixels by row: held in memory, mapped from the cache file, or decoded when asked.
 
-A store gives rows of pixels, `rows(indices) -> uint8 (B, C, H, W)`. It is an array (images that
-were in memory), the cache file (decoded images that fit the budget) or the files themselves,
-decoded when asked by a few threads. All three give the same bytes.
+All three give the same bytes. Which one it is depends on where the images are and on whether
+the decoded ones fit the budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from visus.data import cache as caches
+from visus.data.cache import Content, Entry
 from visus.data.crew import chunks, in_order
-from visus.data.found import Bad, Images, Size, Unreadable
+from visus.data.decoding import Block, WrongShape, decoded, likely_shape
+from visus.data.found import Bad, Images, Shape, Unreadable
 from visus.data.scan import Scan, bad_image
+from visus.data.wish import Wish
 from visus.errors import DataError
 
 BUDGET_MB = 4096.0
@@ -26,8 +27,6 @@ BUDGET_MB = 4096.0
 class Store(Protocol):
     """Pixels by row."""
 
-    shape: tuple[int, int, int]
-
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """uint8 `(len(indices), C, H, W)`, a copy."""
         ...
@@ -35,14 +34,27 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A store, the moments of each row, and what could not be decoded, by row number.
-
-    `moments` is int64 `(n, C, 2)`: sum and sum of squares of each plane, exact.
-    """
+    """A store, the shape of its rows, their moments, and what could not be decoded, by row."""
 
     store: Store
+    shape: Shape
     moments: np.ndarray
     bad: dict[int, Bad]
+
+    def take(self, keep: list[int]) -> Decoded:
+        """Only the rows in `keep`."""
+        return Decoded(Some(self.store, np.asarray(keep)), self.shape, self.moments[keep], {})
+
+
+class Some:
+    """Some rows of another store."""
+
+    def __init__(self, store: Store, keep: np.ndarray):
+        self.store, self.keep = store, keep
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """Copies of the rows."""
+        return self.store.rows(self.keep[indices])
 
 
 class Held:
@@ -50,103 +62,94 @@ class Held:
 
     def __init__(self, pixels: np.ndarray):
         self.pixels = pixels
-        self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """Copies of the rows."""
-        return np.take(self.pixels, indices, axis=0)
+        return np.asarray(np.take(self.pixels, indices, axis=0))
 
 
 class OnDemand:
     """Images decoded whenever they are asked for, by `workers` threads."""
 
-    def __init__(self, images: Images, shape: tuple[int, int, int], workers: int | None):
+    def __init__(self, images: Images, shape: Shape, workers: int | None):
         self.images, self.shape, self.workers = images, shape, workers
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """The images, decoded now; `DataError` names a file that has become unreadable."""
         out = np.empty((len(indices), *self.shape), dtype=np.uint8)
-        chosen, (channels, *size) = indices.tolist(), self.shape
+        chosen = indices.tolist()
 
         def work(at: int) -> None:
-            out[at] = self.images.pixels(chosen[at], channels, (size[0], size[1]))
+            try:
+                out[at] = self.images.open(chosen[at]).pixels(self.shape)
+            except Unreadable as error:
+                raise DataError(
+                    f"data: {self.images.names[chosen[at]]} cannot be read any more: {error}; "
+                    "restore it, or start a new run"
+                ) from None
 
-        try:
-            for _ in in_order(work, chunks(len(chosen), 8), self.workers):
-                pass
-        except Unreadable as error:
-            raise DataError(
-                f"data: an image cannot be read any more: {error}; restore it or start again"
-            ) from None
+        for _ in in_order(work, chunks(len(chosen), 8), self.workers):
+            pass
         return out
 
 
 def open_store(
-    scan: Scan, shape: tuple[int, Size], *, budget_mb: float | None = None,
-    workers: int | None = None, cache: str | Path | None = None,
+    scan: Scan, wish: Wish, *, budget_mb: float | None = None, workers: int | None = None,
+    cache: str | Path | None = None,
 ) -> Decoded:  # fmt: skip
-    """Decode all images of `scan` once, or find them decoded in the cache."""
-    channels, size = shape
-    images, full = scan.found.images, (channels, *size)
-    need = len(scan.headers) * channels * size[0] * size[1]
+    """Decode all images of `scan` once, or find in the cache what came of it."""
+    images = scan.found.images
     if images.in_memory:
-        return _into_memory(images, len(scan.headers), full, workers)
-    keep = need <= (BUDGET_MB if budget_mb is None else budget_mb) * 1e6
-    entry = caches.Entry.of([h.sha256 for h in scan.headers], full, pixels=keep, folder=cache)
-    if not entry.exists():
-        entry.write(_decoded(images, len(scan.headers), full, workers))
+        held = _into_memory(images, wish, workers)
+    else:
+        held = _cached(
+            scan, wish, (BUDGET_MB if budget_mb is None else budget_mb) * 1e6, workers, cache
+        )
+    bad = {i: bad_image(images.names[i], reason) for i, reason in held.bad.items()}
+    store = OnDemand(images, held.shape, workers) if held.pixels is None else Held(held.pixels)
+    return Decoded(store, held.shape, held.moments, bad)
+
+
+def _cached(
+    scan: Scan, wish: Wish, budget: float, workers: int | None, cache: str | Path | None
+) -> Content:  # fmt: skip
+    entry, images = Entry.of(scan.sums, wish, cache), scan.found.images
+
+    def fits(shape: Shape) -> bool:
+        return len(scan.sums) * shape[0] * shape[1] * shape[2] <= budget
+
     held = entry.read()
-    if held.pixels is None:
-        return Decoded(OnDemand(images, full, workers), held.moments, _named(images, held.bad))
-    return Decoded(Held(held.pixels), held.moments, _named(images, held.bad))
+    if held is None or (held.pixels is None and fits(held.shape)):
+        _try(images, wish, lambda shape: entry.write(
+            decoded(images, wish, shape, workers), shape, pixels=fits(shape)))  # fmt: skip
+        held = entry.read()
+    if held is None:
+        raise DataError(f"cache: {entry.folder} vanished while it was written; start again")
+    return held if fits(held.shape) else held._replace(pixels=None)
 
 
-def _named(images: Images, bad: dict[int, str]) -> dict[int, Bad]:
-    return {i: bad_image(images.names[i], reason) for i, reason in bad.items()}
+def _try(images: Images, wish: Wish, work: Callable[[Shape], None]) -> None:
+    """Do `work` with the likely shape, and once more where it was the wrong one."""
+    try:
+        work(likely_shape(images, wish))
+    except WrongShape as error:
+        work(error.shape)
 
 
-def _into_memory(images: Images, n: int, full: tuple[int, int, int], workers: Any) -> Decoded:
-    pixels = np.empty((n, *full), dtype=np.uint8)
-    moments, bad, at = np.zeros((n, full[0], 2), dtype=np.int64), {}, 0
-    for block in _decoded(images, n, full, workers):
-        end = at + len(block.pixels)
-        pixels[at:end], moments[at:end] = block.pixels, block.moments
-        bad |= {at + i: bad_image(images.names[at + i], why) for i, why in block.bad.items()}
-        at = end
-    return Decoded(Held(pixels), moments, bad)
+def _into_memory(images: Images, wish: Wish, workers: int | None) -> Content:
+    blocks: list[Block] = []
+    shapes: list[Shape] = []
 
+    def work(shape: Shape) -> None:
+        shapes[:], blocks[:] = [shape], decoded(images, wish, shape, workers)
 
-def _decoded(
-    images: Images, n: int, full: tuple[int, int, int], workers: int | None
-) -> Iterator[caches.Block]:
-    """All images in order, a block at a time; an unreadable one leaves zeros and its reason."""
-    channels, size = full[0], (full[1], full[2])
-    parts = chunks(n, max(1, min(256, (8 << 20) // max(1, channels * size[0] * size[1]))))
-
-    def work(i: int) -> np.ndarray | str:
-        try:
-            return images.pixels(i, channels, size)
-        except Unreadable as error:
-            return str(error)
-
-    for rows in in_order(work, parts, workers):
-        yield _block(rows, full)
-
-
-def _block(rows: list[np.ndarray | str], full: tuple[int, int, int]) -> caches.Block:
-    pixels = np.zeros((len(rows), *full), dtype=np.uint8)
-    bad: dict[int, str] = {}
-    for i, row in enumerate(rows):
-        if isinstance(row, str):
-            bad[i] = row
-        else:
-            pixels[i] = row
-    return caches.Block(pixels, plane_moments(pixels), bad)
-
-
-def plane_moments(pixels: np.ndarray) -> np.ndarray:
-    """Sum and sum of squares of each plane, int64 `(n, C, 2)`: exact, and they add up."""
-    planes = pixels.reshape(*pixels.shape[:2], -1)
-    wide = planes.astype(np.float64)  # exact up to 2^53, and dot products of it are fast
-    squares = np.einsum("ncs,ncs->nc", wide, wide)
-    return np.stack([wide.sum(-1), squares], axis=-1).astype(np.int64)
+    _try(images, wish, work)
+    bad, at = {}, 0
+    for block in blocks:
+        bad |= {at + i: reason for i, reason in block.bad.items()}
+        at += len(block.pixels)
+    empty = Block(np.zeros((0, *shapes[0]), np.uint8), np.zeros((0, shapes[0][0], 2), np.int64), {})
+    pixels = np.concatenate([empty.pixels, *(b.pixels for b in blocks)])
+    return Content(
+        shapes[0], pixels, np.concatenate([empty.moments, *(b.moments for b in blocks)]), bad
+    )
