@@ -1,4 +1,4 @@
-"""Sick, healthy and cured programs for `loss-oscillating`: single samples and heavy momentum."""
+"""Sick, healthy and cured programs for `loss-oscillating`: momentum that swings from wall to wall."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ healthy = healthy_digits
 
 
 def program(rate, momentum):
-    x, y = numbers()
-    model = mlp(8, 64, 64, 1)
+    x, y = numbers(features=32)
+    x = x * torch.linspace(0.2, 3, 32)
+    model = mlp(32, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
-    fit(model, x, y, loss=F.mse_loss, optimizer=optimizer, steps=250)
+    fit(model, x, x @ torch.ones(32, 1) / 8 + y, loss=F.mse_loss, optimizer=optimizer, steps=250)
 
 
 def sick():
-    program(0.06, 0.98)
+    program(0.003, 0.99)
 
 
 def cured():
-    program(0.02, 0.9)
+    program(0.01, 0.5)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from visus.doctor.diagnose import explain as explain
-    from visus.doctor.letter import letter as letter
     from visus.doctor.watching import Doctor as Doctor
     from visus.doctor.watching import watch as watch
 
-_HOME = {"Doctor": "watching", "watch": "watching", "explain": "diagnose", "letter": "letter"}
+_HOME = {"Doctor": "watching", "watch": "watching", "explain": "diagnose"}
 
 
 def __getattr__(name: str) -> Any:

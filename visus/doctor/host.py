@@ -23,7 +23,7 @@ from visus.doctor.signals import Signals
 from visus.doctor.tape import Recorder, Score, Tape
 
 EARLY = {0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15}
-KEEP = 8  # tapes kept for experiments, of training and of evaluation each
+KEEP = 12  # tapes kept for experiments, of training and of evaluation each
 
 
 class Enough(BaseException):
@@ -78,7 +78,7 @@ class Host:
         self._shadow: Shadow | bool | None = None
         self._has: dict[int, bool] = {}
         self._evals = (-1, 0)
-        self._dense = -1
+        self._dense, self.looked = -1, -1
         self.last_batch: Any = None
         self.probes: list[Probe] = attach(self, asks)
 
@@ -135,16 +135,19 @@ class Host:
         step = self.step
         power = step & (step - 1) == 0
         if step < 3 or (power and step < 32) or (step > 16 and self._due(step)):
+            self.looked = self._dense = step
             return 2
         return 1 if step in EARLY or (step % 4 == 0 and self.clock.affords(0.75)) else 0
+
+    @property
+    def looking(self) -> bool:
+        """True while the present step is looked at in full."""
+        return self.looked == self.step
 
     def _due(self, step: int) -> bool:
         # Geometric looks in any case; denser ones while they are cheap.
         gap = step - self._dense
-        due = gap >= max(step // 2, 1) or (gap >= 8 and self.clock.affords(0.5))
-        if due:
-            self._dense = step
-        return due
+        return gap >= max(step // 2, 1) or (gap >= 8 and self.clock.affords(0.5))
 
     def _network(self, module: nn.Module) -> bool:
         key = id(module)
@@ -247,6 +250,27 @@ class Host:
         tape, self.tape = self.tape, None
         with torch.no_grad():
             self.tell("backward", loss, tape if tape is not None and tape.grad else None)
+            if tape is not None and tape.full and self._compiled(tape):
+                self._layers_of_compiled(tape)
+
+    @staticmethod
+    def _compiled(tape: Tape) -> bool:
+        return any(hasattr(entry.func, "_orig_mod") for entry in tape.roots())
+
+    def _layers_of_compiled(self, tape: Tape) -> None:
+        # A compiled network shows no layers: its pass is played once more on the eager copy.
+        shadow = self.shadow()
+        if shadow is None or not self.scores:
+            return
+        self.names.alias(zip(shadow.copies, shadow.originals, strict=True))
+        self.tape, self.path = tape, [shadow.originals[-1]]
+        listener = Recorder(lambda name, func, *call: self.tell("op", name, *call))
+        listener.on()
+        try:
+            shadow.play(self.scores[-1][0])
+        finally:
+            listener.off()
+            self.tape, self.path = None, []
 
     def after_backward(self) -> None:
         """Backward is done."""

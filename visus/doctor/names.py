@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -60,6 +61,14 @@ class Names:
             self._parameters.setdefault(id(parameter), prefix + name)
         for name, part in inner.named_modules():
             self._modules.setdefault(id(part), (prefix + name) or type(inner).__name__)
+
+    def alias(self, pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
+        """Give the parameters of copies the names of their originals."""
+        for copied, original in pairs:
+            own = zip(copied.parameters(), original.parameters(), strict=True)
+            for mine, theirs in own:
+                if id(theirs) in self._parameters:
+                    self._parameters[id(mine)] = self._parameters[id(theirs)]
 
     def parameter(self, tensor: torch.Tensor | None) -> str | None:
         """The full name of a parameter ("conv1.weight"), or None for other tensors."""

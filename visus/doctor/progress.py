@@ -53,7 +53,7 @@ def learned(s: Signals) -> float:
     values = losses(s)
     if not values or not math.isfinite(values[-1]):
         return min(0.0, *found) if found else 0.0
-    return max(found, default=0.0)
+    return min(max(found, default=0.0), 1.0)
 
 
 def long_enough(s: Signals, steps: int = 40) -> bool:

@@ -17,6 +17,8 @@ probes = Family("probe", package=__name__)
 class Probe:
     """Base of all probes: every event does nothing. Tensors are read, never changed."""
 
+    late = False  # True: its `end` comes after that of the others
+
     def __init__(self, host: Any):
         self.host, self.signals, self.names = host, host.signals, host.names
         self.name = kebab(type(self).__name__)
@@ -53,5 +55,6 @@ class Probe:
 
 
 def attach(host: Any, asks: set[str]) -> list[Probe]:
-    """One probe for each name in `asks`, in the order of the family."""
-    return [make(host) for name, make in probes.items() if name in asks]
+    """One probe for each name in `asks`, those that experiment at the end last."""
+    made = [make(host) for name, make in probes.items() if name in asks]
+    return sorted(made, key=lambda probe: probe.late)

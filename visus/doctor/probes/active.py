@@ -15,10 +15,11 @@ import torch
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import sample_losses
+from visus.doctor.progress import chance
 from visus.doctor.signals import median
 from visus.doctor.tape import Score
 
-FACTORS = (1.0, 0.1, 10.0, 0.01, 100.0)
+FACTORS = (1.0, 0.1, 10.0, 100.0, 1000.0, 0.01)
 ROWS = 64  # samples of a batch in an experiment
 
 
@@ -42,8 +43,8 @@ class Steps(Probe):
         kept = self.host.scores[-1] if self.host.scores else None
         if kept is None or kept[1]["step"] != step or self.begin is None:
             return
-        power = step & (step - 1) == 0
-        if not power and not (step % 8 == 0 and self.host.clock.affords(0.5)):
+        tested = len(self.signals.series("step", "after"))
+        if not self.host.looking or (tested > 5 and not self.host.clock.affords()):
             return
         if self.faithful is None:
             shadow = self.host.shadow()
@@ -72,6 +73,8 @@ class Steps(Probe):
 class Trials(Probe):
     """After the end: errors in evaluation mode, mode switch, overfitting one batch, other rates."""
 
+    late = True
+
     def __init__(self, host: Any):
         super().__init__(host)
         self.start: list[torch.Tensor] | None = None
@@ -91,7 +94,7 @@ class Trials(Probe):
         shadow = host.shadow() if host.scores else None
         if shadow is None or not plain:
             return
-        self.limit = time.perf_counter() + max(0.4, 0.03 * host.clock.seconds)
+        self.limit = time.perf_counter() + max(0.05, 0.01 * host.clock.seconds)
         final = shadow.keep()
         if all(bool(torch.isfinite(t).all()) for t in final if t.is_floating_point()):
             self._switch(shadow)
@@ -104,14 +107,11 @@ class Trials(Probe):
 
     def _switch(self, shadow) -> None:
         """The same training batches in evaluation mode, batch statistics, and with dropout."""
-        for kept, facts in self.host.scores[-4:]:
-            for name, training, dropout in (
-                ("eval", False, True),
-                ("batch", True, False),
-                ("train", True, True),
-            ):
-                if name != "eval" and not self.signals.facts.get("mode_layers"):
-                    continue
+        ways = [("eval", False, True)]
+        ways += [("batch", True, False)] if self.signals.facts.get("norms") else []
+        ways += [("train", True, True)] if self.signals.facts.get("dropout") else []
+        for kept, facts in self.host.scores[-2:] if len(ways) > 1 else []:
+            for name, training, dropout in ways:
                 state = shadow.keep() if name != "eval" else None
                 shadow.mode(training, dropout=dropout)
                 value = float(shadow.play(kept)[0])
@@ -126,7 +126,9 @@ class Trials(Probe):
         ranks: list[float] = []
         for which, store in (("train", self.host.scores), ("validation", self.host.views)):
             n = wrong = total = 0.0
-            for kept, facts in store:
+            for number, (kept, facts) in enumerate(reversed(store)):
+                if number > 3 and time.perf_counter() > self.limit:
+                    break
                 found = self._found(shadow, kept, facts, which)
                 bad = found.wrong() if found is not None else None
                 if found is None or bad is None:
@@ -182,8 +184,12 @@ class Trials(Probe):
         except Exception:
             return torch.optim.SGD([{"params": g["params"], "lr": g["lr"]} for g in groups])
 
-    def _train(self, shadow, optimizer, scores, steps: int) -> float:
-        """Some steps over `scores`; the mean loss over them at the end (inf when it broke)."""
+    def _mean(self, shadow, scores) -> float:
+        values = [float(shadow.play(s, rows=self._rows(s), same=False)[0]) for s in scores]
+        return sum(values) / len(values)
+
+    def _train(self, shadow, optimizer, scores, held, steps: int = 24) -> float:
+        """Some steps over `scores`; the mean loss over `held` at the end (inf when it broke)."""
         params = [p for g in optimizer.param_groups for p in g["params"]]
         for k in range(steps):
             if time.perf_counter() > self.limit and k > 3:
@@ -196,8 +202,7 @@ class Trials(Probe):
             for p, grad in zip(params, grads, strict=True):
                 p.grad = grad
             optimizer.step()
-        values = [float(shadow.play(s, rows=self._rows(s), same=False)[0]) for s in scores]
-        value = sum(values) / len(values)
+        value = self._mean(shadow, held)
         return value if math.isfinite(value) else math.inf
 
     def _rates(self, shadow) -> None:
@@ -205,17 +210,17 @@ class Trials(Probe):
         if not self.start:
             return
         scores = [kept for kept, _ in self.host.scores]
+        held = len(scores) // 3  # learn from some batches, measure on the others
         shadow.mode(dropout=False)
         shadow.put(self.start)
-        values = [float(shadow.play(s, rows=self._rows(s), same=False)[0]) for s in scores]
-        self.signals.add("trial", "start", 0, sum(values) / len(values))
+        self.signals.add("trial", "start", 0, self._mean(shadow, scores[:held] or scores))
         self.limit = time.perf_counter() + max(1.0, 0.03 * self.host.clock.seconds)
         for factor in FACTORS:
             shadow.put(self.start)
             optimizer = self._optimizer(shadow, factor)
             if optimizer is None or time.perf_counter() > self.limit:
                 return
-            reached = self._train(shadow, optimizer, scores, 24)
+            reached = self._train(shadow, optimizer, scores[held:], scores[:held] or scores)
             self.signals.add("trial", f"rate x{factor:g}", 0, reached)
 
     def _one_batch(self, shadow) -> None:
@@ -257,7 +262,7 @@ def needs_trials(s: Any) -> bool:
     values = s.values("loss", "value")
     if len(values) < 8:
         return False
-    begin = median(values[:3])
+    begin = min(v for v in (median(values[:3]), chance(s) or math.inf, math.inf) if v == v)
     tail = values[-max(len(values) // 10, 5) :]
     return not all(map(math.isfinite, tail)) or median(tail) > 0.7 * begin
 

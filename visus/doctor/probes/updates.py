@@ -61,7 +61,7 @@ class Updates(Probe):
             s.add("optimizer", "stale", step, float(not self.clean.get(key, True)))
         place = "optimizer" if len(self.host.optimizers) < 2 else f"optimizer {self._number(key)}"
         s.add(place, "rate", step, max(float(g["lr"]) for g in optimizer.param_groups))
-        look = step < 2 or step & (step - 1) == 0 or (step % 16 == 0 and self.host.clock.affords())
+        look = step == 0 or self.host.looking
         if step == 0:
             self._describe(optimizer)
         if look:

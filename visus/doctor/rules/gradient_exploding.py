@@ -39,7 +39,9 @@ def gradient_exploding(s: Signals) -> Finding | None:
     growth = 1.0
     if len(places) >= 3 and s.first(places[-1], "gradient") > 0:
         growth = s.first(places[0], "gradient") / s.first(places[-1], "gradient")
-    size = early[worst] if math.isfinite(early[worst]) else math.inf
+    size = early[worst]
+    if not math.isfinite(size):  # a loss that is not finite from the start is named as such
+        return None
     if size < 50 and growth < 1e3:
         return None
     bad = diverged(s) or broken(s) or (long_enough(s) and learned(s) < 0.15)

@@ -22,14 +22,6 @@ def input_not_normalized(s: Signals) -> Finding | None:
     cancels; the finding is then a remark (info).
     Source: LeCun, Bottou, Orr, Mueller 1998, Efficient BackProp, section 4.3.
     """
-    if (
-        s.median("input", "nonfinite", 0.0) > 0
-        or max(s.values("input", "nonfinite"), default=0) > 0
-    ):
-        step = next(step for step, v in s.series("input", "nonfinite") if v > 0)
-        return finding("error", 0.95, "input", step, "The input holds values that are not finite numbers.",
-                       ["remove or repair the samples that are not finite"],
-                       share=max(s.values("input", "nonfinite")))  # fmt: skip
     rms, top, usual = (s.median("input", q) for q in ("rms", "unit_max", "unit_median"))
     large = rms > 4 or (top > 10 and top > 30 * usual)
     small = rms < 0.02

@@ -34,7 +34,10 @@ def label_noise(s: Signals) -> Finding | None:
     rank, n = s.last("labels", "wrong_rank"), s.last("labels", "wrong_n", 0)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.25 < score < 0.95 and n >= 25 and rank > 0.36 and error > 0.08
-    nothing = score < 0.15 and last < 0.3 * first
+    start = s.last("trial", "start")
+    reached = [s.last("trial", f"rate x{f}") for f in ("1", "0.1", "10", "100", "1000")]
+    helped = start - min((v for v in reached if math.isfinite(v)), default=start)
+    nothing = score < 0.15 and last < 0.3 * first and helped < 0.03 * abs(start)
     if not partly and not nothing:
         return None
     text = (f"{error:.0%} of the training samples contradict the network, and their labels rank at {rank:.2f} among the other "

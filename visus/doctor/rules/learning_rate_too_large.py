@@ -40,6 +40,9 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     )
     poor = long_enough(s, 20) and learned(s) < 0.6
     grew = diverged(s)
+    momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
+    if not grew and momentum > 0.95 and uphill < 0.2:
+        return None  # each step alone is short enough: what swings is the momentum
     if not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (
         better and poor) and not (uphill > 0.6 and len(tests) >= 5 and poor and _worse(s)):  # fmt: skip
         return None

@@ -39,13 +39,15 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
             rate=0.0,
         )
     start, same = s.last("trial", "start"), s.last("trial", "rate x1")
-    higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0)}
+    higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0, 1000.0)}
     best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
     gain, gain_higher = start - same, start - higher[best]
     score, rate = learned(s), median(rates)
     if not math.isfinite(gain_higher) or score > 0.35:
         return None
-    if gain_higher < 0.1 * abs(start) or gain_higher < 2.5 * max(gain, 0):
+    if gain_higher < 0.03 * abs(start) or gain_higher < 2.5 * max(gain, 0):
+        return None
+    if s.last("optimizer", "travel", 0.0) > 0.15:
         return None
     faded = len(rates) > 20 and rates[-1] < 1e-3 * max(rates)
     return finding(

@@ -30,11 +30,19 @@ def loss_not_finite(s: Signals) -> Finding | None:
     if broken is None and first is None:
         return None
     broken = broken or {"step": first, "weights": 0, "op": "", "input": False}
-    op, step = broken["op"], broken["step"]
-    start = "the weights were broken by the step before" if broken["weights"] else (
-        f"the first operation with a result that is not finite is {op}" if op else "the weights were still sound")  # fmt: skip
+    op, step, share = broken["op"], broken["step"], max(s.values("input", "nonfinite"), default=0.0)
+    if share > 0 and not op:
+        start = f"the input holds values that are not finite ({share:.2%})"
+    elif broken["weights"]:
+        start = "the weights were broken by the step before"
+    else:
+        start = (
+            f"the first operation whose result is not finite is {op}"
+            if op
+            else "the weights were sound"
+        )
     return finding(
-        "error", 0.95, op or "loss", step, f"The loss is not a finite number from step {step} on; {start}.",
+        "error", 0.95, op or ("input" if share > 0 else "loss"), step, f"The loss is not a finite number from step {step} on; {start}.",
         ["use log_softmax or a loss with logits in place of log of a probability; add eps under roots and quotients",
          "lower the learning rate or clip the gradient"],
         first_loss=begin(s), last_finite_loss=values[first - 1] if first else math.nan, broken_weights=broken["weights"],

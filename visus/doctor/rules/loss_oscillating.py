@@ -4,40 +4,54 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import learned, long_enough, losses, plain
+from visus.doctor.progress import chance, learned, losses, plain
 from visus.doctor.rules import Finding, finding, rule
-from visus.doctor.signals import Signals, median
+from visus.doctor.signals import Signals, median, spread
 
 
-@rule(asks=("loss", "trials", "steps"),
+@rule(asks=("loss", "trials", "steps", "updates"),
       because=("learning-rate-too-large", "not-shuffled", "norm-batch-too-small", "gradient-not-zeroed", "gradient-exploding",
                "init-too-large", "input-not-normalized", "label-invalid", "loss-mismatch"))  # fmt: skip
 def loss_oscillating(s: Signals) -> Finding | None:
-    """The loss swings up and down more than the batches explain.
+    """The loss swings up and down instead of falling.
 
-    What: the loss differs from its own running median by half of its size or more, and a step
-    raises the loss of its own batch in most tests.
-    Why: steps overshoot the valley and climb the other side; progress along it is lost.
-    How: residual from a running median of nine steps, and the loss of a batch before and after
-    its own update, tested on a copy while the program runs.
+    What: three times or more the smoothed loss rises by a quarter of its chance level and falls
+    again, while the task is not learned.
+    Why: steps overshoot the valley and climb the other side; with much momentum the weights
+    swing through it for many steps. Progress along the valley is lost.
+    How: turning points of the running median (nine steps) of the training loss.
     Cure: a lower learning rate or momentum, a larger batch, shuffled data, clipping.
-    Not: swings from small or hard batches alone: a step then still lowers its own batch's loss.
-    Source: the lecture's zig-zag; Cohen et al. 2021, Gradient descent at the edge of stability.
+    Not: noise of small or hard batches, which the running median takes away; single bumps.
+    Source: the lecture's zig-zag; Goh 2017, Why momentum really works.
     """
     values = [v for v in losses(s) if math.isfinite(v)]
-    if not long_enough(s) or not plain(s):
+    level = chance(s)
+    if len(values) < 40 or not plain(s) or not level > 0:
         return None
-    tail = values[len(values) // 3 :]
-    smooth = [median(tail[max(i - 4, 0) : i + 5]) for i in range(len(tail))]
-    swing = median(abs(v - m) for v, m in zip(tail, smooth, strict=True)) / max(median(tail), 1e-9)
+    smooth = [median(values[max(i - 4, 0) : i + 5]) for i in range(len(values))]
+    noise = spread([v - m for v, m in zip(values, smooth, strict=True)], 0.0)
+    swings = turns(smooth, max(0.25 * level, 2 * noise))
+    if swings < 3 or learned(s) > 0.9:
+        return None
     tests = list(zip(s.values("step", "before"), s.values("step", "after"), strict=False))
-    worse = sum(b > a for a, b in tests) / max(len(tests), 1)
-    if swing < 0.3 or worse < 0.4 or len(tests) < 4 or learned(s) > 0.8:
-        return None
+    momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
     return finding(
-        "warning", 0.7, "loss", len(values) // 3,
-        f"The loss swings by {swing:.0%} of its size from step to step, and {worse:.0%} of the tested steps raised the "
-        "loss of their own batch.",
+        "warning", 0.75, "loss", 0,
+        f"The smoothed loss rose and fell {swings} times by more than a quarter of its chance level ({level:.3g}) "
+        f"in {len(values)} steps.",
         ["lower the learning rate or the momentum", "use larger batches, shuffle the data"],
-        swing=swing, steps_uphill=worse,
+        swings=swings, chance=level, momentum=momentum,
+        steps_uphill=sum(b > a for a, b in tests) / max(len(tests), 1),
     )  # fmt: skip
+
+
+def turns(values: list[float], size: float) -> int:
+    """How often a series rises by `size` above its last low and falls by `size` again."""
+    count, low, high, rising = 0, values[0], values[0], False
+    for value in values:
+        low, high = min(low, value), max(high, value)
+        if not rising and value > low + size:
+            rising, high = True, value
+        elif rising and value < high - size:
+            rising, low, count = False, value, count + 1
+    return count
