@@ -353,3 +353,11 @@ def test_classes_without_images_come_last_and_leaks_are_said(ledgers):
     names = re.findall(r'<tr><td data-key="(\w+)"', table)[:10]
     assert names[-1] == "deer" and len(set(names)) == 10
     assert "3 images, byte for byte the same" in html
+
+
+def test_a_run_without_mistakes_says_so(ledgers):
+    lines = ledgers.ledger(best_error=0.0, epochs=2)
+    for line in lines:
+        if line["kind"] == "mistakes":
+            line["items"] = []
+    assert "No test image was misjudged." in "".join(check(compose(lines)).text)

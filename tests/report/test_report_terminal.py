@@ -236,3 +236,10 @@ def test_no_torch_and_no_plots_are_imported():
     code = "import sys, visus.report, visus.report.terminal as t; visus.report.compose([]); t.view(); print({'torch', 'matplotlib', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
+
+
+def test_a_look_in_two_lines_is_said_once(ledgers):
+    look = next(line for line in ledgers.ledger(epochs=1) if line["kind"] == "look")
+    bare = {key: look[key] for key in ("kind", "t", "number", "reason", "n")}
+    assert piped([bare, look]).count("look 1 at test") == 1
+    assert "1 look at test so far" in printed([bare, look])

@@ -50,7 +50,7 @@ class View:
     def show(self, line: Line) -> None:
         if line["kind"] == "epoch":
             self.say(_epoch(line))
-        elif line["kind"] not in HIDDEN and (said := events.say(line)):
+        elif _worth_a_line(line) and (said := events.say(line)):
             self.say(said)
 
     def say(self, what: str | Text | Group) -> None:
@@ -65,6 +65,12 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _worth_a_line(line: Line) -> bool:
+    # A look is counted in one line before it is taken; what was seen follows in another.
+    bare = line["kind"] == "look" and line.get("error") is None
+    return line["kind"] not in HIDDEN and not bare
 
 
 def _epoch(line: Line) -> str:

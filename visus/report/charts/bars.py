@@ -70,7 +70,9 @@ def _lay_out(width: float, bars: Sequence[Bar], said: Sequence[str]) -> _Layout:
     left = 4.0 if above else 12 + 6.9 * room
     right = 18 + 7 * max(map(lettering.width, said), default=0)
     most = max([*(bar.total for bar in bars), *(bar.limit or 0 for bar in bars)], default=0)
-    return _Layout(left, room, max(width - left - right, 40) / (most or 1), above)
+    return _Layout(
+        left, room, max(width - left - right, 40) / (most if most > 1 / HUGE else 1), above
+    )
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:

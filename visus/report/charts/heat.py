@@ -32,13 +32,27 @@ def _draw(width: float, title: str, names: Sequence[str], table: Table, rows, co
     )
     cell, font = _cell(width, n, room)
     left = 28 + 0.6 * font * room
-    top, wide = left, left + n * cell + 6
+    turned = 0.62 * font * room > cell - 2  # names that fit their column stand upright
+    top, wide = left if turned else 40.0, left + n * cell + 6
     label = [words_at(left, 13, f"{columns} →", "start", "label"),
              words_at(12, top + n * cell / 2, f"← {rows}", "middle", "label",
                       transform=f"rotate(-90 12 {top + n * cell / 2:.1f})")]  # fmt: skip
-    heads = [[_head(name, left - 6, top + (i + 0.5) * cell, room, font, "end", 0),
-              _head(name, left + (i + 0.5) * cell, top - 6, room, font, "start", -90)]
-             for i, name in enumerate(names)]  # fmt: skip
+    middle = [(i + 0.5) * cell for i in range(len(names))]
+    heads = [
+        _head(name, left - 6, top + at + 0.35 * font, room, font, "end")
+        for name, at in zip(names, middle, strict=True)
+    ] + [
+        _head(
+            name,
+            left + at + 0.35 * font * turned,
+            top - 6,
+            room,
+            font,
+            "start" if turned else "middle",
+            turned,
+        )
+        for name, at in zip(names, middle, strict=True)
+    ]
     full = _worst_share(table)
     cells = [_row(i, names, table[i], left, top + i * cell, cell, full) for i in range(len(names))]
     right = sum(table[i][i] for i in range(len(names)))
@@ -57,10 +71,9 @@ def _cell(width: float, n: int, room: float) -> tuple[float, float]:
 
 
 def _head(
-    name: str, x: float, y: float, room: float, font: float, anchor: str, turn: int
+    name: str, x: float, y: float, room: float, font: float, anchor: str, turned=False
 ) -> Markup:
-    x, y = (x + font * 0.35, y) if turn else (x, y + font * 0.35)
-    spin = f"rotate({turn} {x:.1f} {y:.1f})" if turn else None
+    spin = f"rotate(-90 {x:.1f} {y:.1f})" if turned else None
     text = words_at(x, y, lettering.cut(name, room), anchor, "tick", transform=spin, font_size=font)
     return tag("g", tag("title", name), text)
 

@@ -14,6 +14,7 @@ from visus.report.story import Story
 
 SPLITS = ("train", "validation", "test")
 MOST_BARS, MOST_BAD = 30, 200
+CHANNELS = {1: ["grey"], 3: ["red", "green", "blue"]}
 
 
 @sections.member
@@ -98,9 +99,7 @@ def _moments(line: dict) -> Markup | None:
     mean, std = line.get("mean"), line.get("std")
     if not isinstance(mean, list) or not isinstance(std, list) or not mean:
         return None
-    names = (
-        ["red", "green", "blue"] if len(mean) == 3 else [f"channel {i}" for i in range(len(mean))]
-    )
+    names = CHANNELS.get(len(mean)) or [f"channel {i}" for i in range(len(mean))]
     rows = [[name, words.plain(m, 4), words.plain(s, 4)]
             for name, m, s in zip(names, mean, std, strict=False)]  # fmt: skip
     heads = [Column("channel"), Column("mean", True), Column("standard deviation", True)]

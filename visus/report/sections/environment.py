@@ -53,7 +53,7 @@ def _threads(line: dict) -> Markup | None:
             words.some(n, "thread"),
             [(value, "train" if str(n) == str(line.get("chosen")) else "soft")],
         )
-        for n, seconds in timings.items()
+        for n, seconds in sorted(timings.items(), key=lambda pair: words.finite(pair[0]) or 0)
         if (value := words.finite(seconds)) is not None
     ]
     chart = bar_chart("Time of a step by threads", bars, format=_milliseconds)

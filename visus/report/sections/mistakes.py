@@ -20,7 +20,8 @@ class Mistakes(Section):
         line = story.last("mistakes")
         items = words.tables(line.get("items"))
         if not items:
-            return None
+            none = line and words.finite(story.test.get("error")) == 0
+            return lead("No test image was misjudged.") if none else None
         return join(
             lead(f"The {line.get('split') or 'held-out'} images that were misjudged with the most "
                  "confidence. Some may be labeled wrongly: look at them first."),

@@ -25,14 +25,19 @@ class Samples(Section):
         if not newest:
             return None
         said = "Training images as the network sees them, with jitter. A person should still name each without doubt."
-        return join(lead(said), [_sheet(story, name, line) for name, line in newest.items()])
+        return join(
+            lead(said),
+            [_sheet(story, name, line, len(newest) > 1) for name, line in newest.items()],
+        )
 
 
-def _sheet(story: Story, name: str, line: dict) -> Markup:
+def _sheet(story: Story, name: str, line: dict, many: bool) -> Markup:
     images = words.tables(line["images"])
     cards = []
     for item in images[:MOST]:
         label = story.label(item["label"]) if item.get("label") is not None else words.NONE
         cards.append(tag("li", picture(item.get("png"), label), tag("p", label), title=label))
     more = rest(min(len(images), MOST), len(images), "image")
-    return tag("div", tag("h3", name) if name else None, tag("ul", cards, class_="sheet"), more)
+    return tag(
+        "div", tag("h3", name) if name and many else None, tag("ul", cards, class_="sheet"), more
+    )
