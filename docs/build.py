@@ -111,14 +111,10 @@ def page_of(layer: Layer) -> str:
 
 
 def prose(doc: str | None) -> str:
-    """A docstring as Markdown: its first words "Formula:", "Gradient:" ... stand out."""
+    """A docstring as Markdown: the words "Formula:", "Gradient:" ... stand out."""
     text = inspect.cleandoc(doc or "")
-    text = re.sub(
-        r"^(Formula|Gradient|Source|Variance|Raises|Errors)([.:,])",
-        r"**\1**\2",
-        text,
-        flags=re.MULTILINE,
-    )
+    words = "Formula|Gradient|Source|Variance|Raises|Errors"
+    text = re.sub(rf"(^|(?<=[.;] ))({words})(?=[.:,])", r"**\2**", text, flags=re.MULTILINE)
     blocks = "\n\n".join(_block(block) for block in re.split(r"\n{2,}", text))
     return blocks.replace("\n```\n\n```text\n", "\n\n")  # neighboring formulas are one block
 
@@ -141,13 +137,17 @@ def call(name: str, thing: Any) -> str:
         return name
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
     text = str(inspect.Signature(bare))
+    text = "()" if text == "(*args, **kwargs)" else text  # nn.Module's own: there is no option
     return name + re.sub(r"<[^>]*?([\w.]+)(?: at 0x\w+)?>", r"\1", text)
 
 
+def own_doc(thing: Any) -> str:
+    """The thing's own docstring, none that a class inherits."""
+    return (vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__) or ""
+
+
 def first_line(thing: Any) -> str:
-    """The first sentence's line of the thing's own docstring, none that it inherits."""
-    own = vars(thing).get("__doc__") if inspect.isclass(thing) else inspect.getdoc(thing)
-    return inspect.cleandoc(own or "").split("\n")[0]
+    return inspect.cleandoc(own_doc(thing)).split("\n")[0]
 
 
 def functions(module: ModuleType) -> Iterator[tuple[str, Any, Any]]:
@@ -166,22 +166,31 @@ def reference_section(topic: str) -> str:
     module = importlib.import_module(f"visus.reference.{topic}")
     parts = [f"## The reference: `visus.reference.{topic}`", prose(module.__doc__)]
     for name, forward, backward in functions(module):
-        parts += [f"### {name}", f"```python\n{call(name, forward)}\n```", prose(forward.__doc__)]
+        shown = f"```python\n{call(name, forward)}\n```"
+        parts += [f"### {name} (reference)", shown, prose(forward.__doc__)]
         if backward is not None:
             parts += [f"**Backward.** {prose(backward.__doc__)}"]
     return "\n\n".join(parts)
 
 
 def layer_section(found: list[Layer]) -> str:
-    rows = [f"| [`{x.name}`](#{x.name.lower()}) | {cell(first_line(x.thing))} |" for x in found]
-    parts = [
-        "## The layers: `visus.layers`",
-        "\n".join(["| name | what |", "| --- | --- |", *rows]),
-    ]
-    for name, thing, _ in found:
-        own = thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
-        parts += [f"### {name}", f"```python\n{call(name, thing)}\n```", prose(own)]
-    return "\n\n".join(parts)
+    """The table of layers, then one part for all that share a docstring (BatchNorm1d, 2d, 3d)."""
+    alike: dict[str, list[Layer]] = {}
+    for layer in found:
+        alike.setdefault(own_doc(layer.thing) or layer.name, []).append(layer)
+    rows, parts = ["| name | what |", "| --- | --- |"], []
+    for same in alike.values():
+        title = ", ".join(layer.name for layer in same)
+        names = ", ".join(f"`{layer.name}`" for layer in same)
+        rows.append(f"| [{names}](#{anchor(title)}) | {cell(first_line(same[0].thing))} |")
+        calls = "\n".join(call(layer.name, layer.thing) for layer in same)
+        parts += [f"### {title}", f"```python\n{calls}\n```", prose(own_doc(same[0].thing))]
+    return "\n\n".join(["## The layers: `visus.layers`", "\n".join(rows), *parts])
+
+
+def anchor(title: str) -> str:
+    """The address that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def family_section(name: str, family: Family) -> str:
@@ -233,7 +242,7 @@ def index(found: list[Layer]) -> str:
         own = ", ".join(f"`{layer.name}`" for layer in found if page_of(layer) == name)
         topics = [importlib.import_module(f"visus.reference.{topic}") for topic in spec.topics]
         known = ", ".join(
-            f"[`{f}`]({name}.md#{f})"
+            f"[`{f}`]({name}.md#{anchor(f'{f} (reference)')})"
             for topic in topics
             for f, forward, _ in functions(topic)
             if "Source" in (forward.__doc__ or "")

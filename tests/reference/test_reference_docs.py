@@ -134,6 +134,10 @@ def test_layers_and_families_come_from_the_package():
     assert "| [`BatchNorm2d`](#batchnorm2d) | Normalize \\|x\\|. |" in text
     assert "BatchNorm2d(num_features, eps=1e-05, *, act=None)" in text
     assert "| `batch` | act=None | Batch norm by name. |" in text
+    twin = found[0]._replace(name="BatchNorm3d")
+    both = build.page("normalization", [*found, twin])
+    assert "[`BatchNorm2d`, `BatchNorm3d`](#batchnorm2d-batchnorm3d)" in both
+    assert "### BatchNorm2d, BatchNorm3d" in both
     assert "swap(model)" in build.page("tools", found)
     assert build.layers(None) == []
 
