@@ -53,10 +53,7 @@ def _request(
 ) -> runs.Request:
     if resume is not None:
         return _resumed(Path(resume), bool(edits or overrides or recipe))
-    tree = recipe.tree() if isinstance(recipe, training.Recipe) else None
-    chosen = training.load_recipe(
-        None if tree is not None else recipe, edits, **(tree or {}) | overrides
-    )
+    chosen = _chosen(recipe, edits, overrides)
     data = chosen.data.path if data is None else data
     if data is None:
         raise UsageError(
@@ -64,6 +61,12 @@ def _request(
         )
     named = str(data) if isinstance(data, (str, Path)) else "arrays"
     return {"data": named, "recipe": chosen.tree()}
+
+
+def _chosen(recipe: Any, edits: list[str], overrides: dict[str, Any]) -> training.Recipe:
+    if isinstance(recipe, training.Recipe):
+        return training.load_recipe(None, (), **recipe.tree() | overrides).edited(edits)
+    return training.load_recipe(recipe, edits, **overrides)
 
 
 def _resumed(folder: Path, changed: bool) -> runs.Request:
@@ -119,7 +122,7 @@ def _end(folder: Path, dataset: images.Dataset, ledger: Ledger) -> None:
 
 def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> None:
     """A sheet of training images as the network sees them at step 0."""
-    if recipe.jitter in ("none", {}):
+    if not isinstance(recipe.jitter, dict) or not recipe.jitter:
         return
     order = images.epoch_order(len(dataset.train), recipe.seed, 0)[:SHEET]
     jitter = images.Jitter(recipe.jitter, classes=len(dataset.classes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from torch import nn
 
 import visus
 from visus import ledger as book
-from visus import report, training
-from visus.errors import VisusError
+from visus import report, runs, training
+from visus.errors import UsageError, VisusError
 from visus.ledger import Ledger, Line
 
 
@@ -64,10 +64,26 @@ def recorded(folder: Path, ledger: Ledger) -> Iterator[None]:
     ledger.write("run", version=visus.__version__, command=" ".join(sys.argv), folder=str(folder))
     try:
         yield
+    except UsageError as error:
+        if not _forget(folder):
+            _failed(folder, ledger, error)
+        raise
     except BaseException as error:
         _failed(folder, ledger, error)
         raise
     report.write(folder)
+
+
+def _forget(folder: Path) -> bool:
+    """Remove a run that never got as far as its data, such as one with a typo in the path."""
+    ours = {book.NAME, runs.REQUEST}
+    if book.last(book.read(folder), "data") or {p.name for p in folder.iterdir()} - ours:
+        return False
+    for name in ours:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    return True
 
 
 def _failed(folder: Path, ledger: Ledger, error: BaseException) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from visus.layers import Dropout2d, MaxPool2d
@@ -20,7 +22,7 @@ def cnn(
     """
     layers: list[nn.Module] = []
     cin, cout = channels, width
-    kind = {"norm": norm, "activation": activation}
+    kind: dict[str, Any] = {"norm": norm, "activation": activation}
     for _ in range(stages or _stages(size)):
         layers += [ConvNorm(cin, cout, **kind), ConvNorm(cout, cout, pool=MaxPool2d(2), **kind)]
         cin, cout = cout, cout * 2
@@ -37,7 +39,7 @@ def all_cnn(
     norm: str = "batch", activation: str = "relu", dropout: float = 0.0,
 ) -> nn.Module:  # fmt: skip
     """All-CNN-C: strided convolutions in place of pooling (Springenberg et al. 2015, table 1)."""
-    kind = {"norm": norm, "activation": activation}
+    kind: dict[str, Any] = {"norm": norm, "activation": activation}
     wide = 2 * width
     plan = [(width, 3, 1), (width, 3, 1), (width, 3, 2), (wide, 3, 1), (wide, 3, 1), (wide, 3, 2)]
     plan += [(wide, 3, 1), (wide, 1, 1)]

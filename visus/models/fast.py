@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from visus.layers import MaxPool2d
@@ -32,7 +34,7 @@ def fast(
     After the 9-layer residual net of Page, "How to train your ResNet" (2018); above 48 pixels
     the stem strides by two.
     """
-    kind = {"norm": norm, "activation": activation}
+    kind: dict[str, Any] = {"norm": norm, "activation": activation}
     stride = 2 if max(size) > 48 else 1
     w1, w2, w3 = 2 * width, 4 * width, 8 * width
     return nn.Sequential(

@@ -6,8 +6,17 @@ from math import prod
 
 from torch import nn
 
+from visus.errors import RecipeError
 from visus.layers import Dropout, Linear, norms
 from visus.models.table import networks
+
+# The norms that have something to average over in a vector, and their options for it.
+VECTOR_NORMS: dict[str, dict[str, int]] = {
+    "batch": {},
+    "layer": {},
+    "group": {"groups": 4},
+    "none": {},
+}
 
 
 @networks.member
@@ -34,7 +43,11 @@ def mlp(
 
 
 def _norm(name: str, width: int, activation: str) -> nn.Module:
-    # Norms of images see a vector as a 1x1 image.
-    return nn.Sequential(
-        nn.Unflatten(1, (width, 1, 1)), norms.make(name, width, act=activation), nn.Flatten()
-    )
+    """A norm of images that sees the vector as a 1x1 image."""
+    if name not in VECTOR_NORMS:
+        raise RecipeError(
+            f"model 'mlp': norm '{name}' needs more than one pixel a channel; "
+            f"choose {', '.join(VECTOR_NORMS)}"
+        )
+    norm = norms.make(name, width, act=activation, **VECTOR_NORMS[name])
+    return nn.Sequential(nn.Unflatten(1, (width, 1, 1)), norm, nn.Flatten())

@@ -44,7 +44,7 @@ class ResNet(nn.Module):
         self.conv1 = Conv2d(channels, width, kernel, stride, padding, bias=False)
         self.bn1 = norms.make(norm, width, act=activation)
         self.maxpool = nn.Identity() if small else MaxPool2d(3, 2, 1)
-        cin = width
+        cin, self.stages = width, [f"layer{k + 1}" for k in range(len(blocks))]
         for stage, count in enumerate(blocks):
             cout = width * 2**stage
             steps = [1 if stage == 0 else 2] + [1] * (count - 1)
@@ -52,13 +52,14 @@ class ResNet(nn.Module):
                 BasicBlock(cin if i == 0 else cout, cout, s, norm, activation)
                 for i, s in enumerate(steps)
             ]
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*made))
+            setattr(self, self.stages[stage], nn.Sequential(*made))
             cin = cout
         self.dropout, self.fc = Dropout(dropout), Linear(cin, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.bn1(self.conv1(x)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
         return self.fc(self.dropout(x.mean((2, 3))))
 
 

@@ -40,7 +40,7 @@ def choose(size: tuple[int, int]) -> str:
 def _timm(name: str, channels: int, classes: int, options: dict[str, Any]) -> nn.Module | None:
     if importlib.util.find_spec("timm") is None:
         return None
-    import timm
+    import timm  # type: ignore[import-not-found]
 
     if not timm.is_model(name):
         close = timm.list_models(f"{name[:4]}*")[:200]
