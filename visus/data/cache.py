@@ -76,7 +76,7 @@ class Entry:
             bad = {int(i): reason for i, reason in meta["bad"].items()}
             whole = (self.n, channels, height, width)
             pixels = self._map(whole) if meta["pixels"] else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
         sound = moments.shape == (self.n, channels, 2)
         return Content((channels, height, width), pixels, moments, bad) if sound else None

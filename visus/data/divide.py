@@ -16,17 +16,12 @@ from visus.errors import DataError
 PARTS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Unit:
     """Images that stay together: their numbers, and how many of each class."""
 
     members: list[int]
-    counts: Counter
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes of the unit."""
-        return list(self.counts)
+    counts: dict[str, int]
 
 
 def divide(
@@ -42,7 +37,7 @@ def divide(
     wanted = [part for part in PARTS[1:] if shares.get(part, 0) > 0]
     totals = Counter(labels)
     _enough(units, totals, wanted)
-    quota = {p: {k: max(1, round(shares[p] * n)) for k, n in totals.items()} for p in wanted}
+    quota = _quotas(totals, {part: shares[part] for part in wanted})
     placed = _place(units, totals, quota)
     _repair(units, placed, wanted)
     out = ["train"] * len(labels)
@@ -69,14 +64,17 @@ def units_of(labels: Sequence[str], keys: Sequence[Sequence[str]]) -> list[Unit]
     members: dict[int, list[int]] = defaultdict(list)
     for i in range(len(labels)):
         members[root(i)].append(i)
-    return [Unit(m, Counter(labels[i] for i in m)) for m in members.values()]
+    return [
+        Unit(m, {labels[m[0]]: 1} if len(m) == 1 else dict(Counter(labels[i] for i in m)))
+        for m in members.values()
+    ]
 
 
 def shuffled(units: list[Unit], keys: Sequence[Sequence[str]], seed: int) -> list[Unit]:
     """Units in an order that depends on the seed and on their own keys alone, larger ones first."""
 
     def place(unit: Unit) -> tuple:
-        name = min(key for i in unit.members for key in keys[i])
+        name = min([key for i in unit.members for key in keys[i]])
         return -len(unit.members), hashlib.sha256(f"{seed}\n{name}".encode()).digest()
 
     return sorted(units, key=place)
@@ -84,7 +82,7 @@ def shuffled(units: list[Unit], keys: Sequence[Sequence[str]], seed: int) -> lis
 
 def _enough(units: list[Unit], totals: Counter, wanted: list[str]) -> None:
     parts = ["train", *wanted]
-    have = Counter(k for unit in units for k in unit.classes)
+    have = Counter(k for unit in units for k in unit.counts)
     for name, n in totals.items():
         if have[name] >= len(parts):
             continue
@@ -99,17 +97,35 @@ def _enough(units: list[Unit], totals: Counter, wanted: list[str]) -> None:
         )
 
 
+def _quotas(totals: Counter, shares: Mapping[str, float]) -> dict[str, dict[str, int]]:
+    """Images wanted of each class in each part beside train; at least one is left for train."""
+    quota: dict[str, dict[str, int]] = {part: {} for part in shares}
+    for name, n in totals.items():
+        room = n - 1
+        for later, part in enumerate(shares, 1 - len(shares)):  # a place for each later part
+            quota[part][name] = min(max(1, round(shares[part] * n)), room + later)
+            room -= quota[part][name]
+    return quota
+
+
 def _place(units: list[Unit], totals: Counter, quota: dict[str, dict[str, int]]) -> list[str]:
-    """Each unit goes where most is missing, in relation to the quota, and where it fits."""
+    """Each unit goes where most is missing, in relation to the quota, and where it fits.
+
+    A class that is not in train yet goes there, whatever else is missing.
+    """
+    trained: set[str] = set()
     parts = {"train": {k: n - sum(quota[p][k] for p in quota) for k, n in totals.items()}} | quota
     left = {part: dict(table) for part, table in parts.items()}
     placed = []
     for unit in units:
-        fits = [p for p in quota if all(left[p][k] >= n for k, n in unit.counts.items())]
+        known = trained.issuperset(unit.counts)
+        fits = [p for p in quota if known and all(left[p][k] >= n for k, n in unit.counts.items())]
         chosen = max(["train", *fits], key=lambda p: _missing(unit, left[p], parts[p]))
         for k, n in unit.counts.items():
             left[chosen][k] -= n
         placed.append(chosen)
+        if chosen == "train":
+            trained.update(unit.counts)
     return placed
 
 
@@ -121,9 +137,10 @@ def _repair(units: list[Unit], placed: list[str], wanted: list[str]) -> None:
     """A class that a part lacks gets its smallest unit that train can spare."""
     held = {p: Counter() for p in PARTS}
     for unit, part in zip(units, placed, strict=True):
-        held[part].update(unit.classes)
+        for name in unit.counts:
+            held[part][name] += 1
     for part in wanted:
-        for name in sorted({k for unit in units for k in unit.classes}):
+        for name in sorted({k for unit in units for k in unit.counts}):
             if held[part][name]:
                 continue
             at = _spare(units, placed, held["train"], name)
@@ -134,13 +151,14 @@ def _repair(units: list[Unit], placed: list[str], wanted: list[str]) -> None:
                     f"--set data.drop={name}"
                 )
             placed[at] = part
-            held["train"].subtract(units[at].classes)
-            held[part].update(units[at].classes)
+            for k in units[at].counts:
+                held["train"][k] -= 1
+                held[part][k] += 1
 
 
 def _spare(units: list[Unit], placed: list[str], train: Counter, name: str) -> int | None:
     for at in range(len(units) - 1, -1, -1):  # smallest last in `units`
-        spare = placed[at] == "train" and all(train[k] > 1 for k in units[at].classes)
+        spare = placed[at] == "train" and all(train[k] > 1 for k in units[at].counts)
         if spare and name in units[at].counts:
             return at
     return None

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from visus.errors import DataError, nearest
+from visus.errors import UsageError, nearest
 
 Size = tuple[int, int]  # (height, width)
 Shape = tuple[int, int, int]  # (channels, height, width)
@@ -106,7 +106,7 @@ class Found:
             if name not in self.classes:
                 close = nearest(name, self.classes)
                 hint = f"; did you mean '{close}'?" if close else f" in {self.source}"
-                raise DataError(f"data.drop: no class '{name}'{hint}")
+                raise UsageError(f"data.drop: no class '{name}'{hint}")
         if not dropped:
             return self
         kept = [c for c in self.classes if c not in dropped]
@@ -121,4 +121,4 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def _natural(name: str) -> tuple:
     parts = re.split(r"(\d+)", name)
-    return tuple((int(p), "") if p.isdecimal() else (-1, p) for p in parts if p), name
+    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p), name

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from visus.data.decode import SUFFIXES
 from visus.data.found import Bad, in_order
-from visus.errors import DataError, UsageError
+from visus.errors import DataError, UsageError, nearest
 
 QUIET = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 SPLITS = {
@@ -54,11 +54,10 @@ def split_folders(folder: Path) -> dict[str, str]:
     return named if "train" in named.values() or (named and len(named) == len(found)) else {}
 
 
-def class_files(folder: Path, prefix: str = "") -> tuple[list[Listed], list[Bad]]:
-    """All files in the class folders of `folder`, and the strays beside them.
+def class_files(folder: Path, prefix: str = "") -> tuple[list[Listed], list[str], list[Bad]]:
+    """All files in the class folders of `folder`, the classes, and the strays beside them.
 
-    Raises `DataError` where `folder` is empty, holds images but no class folders, or has an
-    empty class folder.
+    Raises `DataError` where `folder` is empty or holds images but no class folders.
     """
     listed: list[Listed] = []
     strays: list[Bad] = []
@@ -68,14 +67,9 @@ def class_files(folder: Path, prefix: str = "") -> tuple[list[Listed], list[Bad]
     if not classes:
         raise DataError(_no_classes(folder, [e.name for e in seen]))
     for entry in classes:
-        files = list(_below(Path(entry.path), prefix + entry.name, strays))
-        if not files:
-            raise DataError(
-                f"data: class folder {entry.path} holds no images; add some, remove the folder "
-                f"or drop the class with --set data.drop={entry.name}"
-            )
+        files = _below(Path(entry.path), prefix + entry.name, strays)
         listed += [Listed(name, path, entry.name) for name, path in files]
-    return listed, strays
+    return listed, [e.name for e in classes], strays
 
 
 def _files(seen: list[os.DirEntry]) -> list[os.DirEntry]:
@@ -100,15 +94,13 @@ def _below(folder: Path, name: str, strays: list[Bad]) -> Iterator[tuple[str, st
         if not entry.is_dir():
             yield inner, entry.path
         elif is_image_name(entry.name):
-            strays.append(Bad(inner, "a folder, not an image", True))
+            strays.append(Bad(inner, "a folder, not an image", False))
         elif not entry.is_symlink():  # a link to a folder above would never end
             yield from _below(Path(entry.path), inner, strays)
 
 
 def must_exist(path: Path, known: list[str]) -> None:
     """Raise `UsageError` with the nearest sibling or data set where `path` does not exist."""
-    from visus.errors import nearest
-
     if path.exists():
         return
     try:

@@ -47,7 +47,7 @@ def prepare(
         Wish(held.channels, held.size) if held else Wish(channels, (size, size) if size else None)
     )
     ways = {"budget_mb": budget_mb, "workers": workers, "cache": cache}
-    seen, decoded, bad = _decoded(found, wish, max_bad, ways, ledger)
+    seen, decoded, bad = _decoded(found, wish, max_bad, ways, ledger, held)
     if held:
         held.check(seen)
     split = held or make_split(seen, decoded.shape, seed=seed, validation=validation, test=test)
@@ -61,10 +61,13 @@ def prepare(
 
 
 def _decoded(
-    found: Found, wish: Wish, max_bad: float, ways: dict[str, Any], ledger: Ledger | None
+    found: Found, wish: Wish, max_bad: float, ways: dict[str, Any], ledger: Ledger | None,
+    held: Split | None,
 ) -> tuple[Scan, Decoded, list[Bad]]:  # fmt: skip
     """What can be used, with the store that holds it, and what cannot."""
     seen = scan(found, ways["workers"])
+    if held:
+        held.check(seen)
     bad = list(seen.bad)
     try:
         _usable(found, seen.found, bad, 1.0 if len(seen.found) else max_bad)
@@ -91,12 +94,12 @@ def _usable(found: Found, readable: Found, bad: list[Bad], max_bad: float) -> No
             f"data: {found.source} has only one class, '{found.classes[0]}'; a classifier needs "
             "two or more"
         )
-    present = set(readable.labels)
+    listed, present = set(found.labels), set(readable.labels)
     for name in found.classes:
         if name not in present:
+            what = "readable image; mend its files" if name in listed else "images; add some"
             raise DataError(
-                f"data: class '{name}' has no readable image; mend its files or drop the class "
-                f"with --set data.drop={name}"
+                f"data: class '{name}' has no {what} or drop the class with --set data.drop={name}"
             )
 
 

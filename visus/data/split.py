@@ -15,7 +15,7 @@ from pathlib import Path
 from visus.data.divide import PARTS, divide
 from visus.data.found import Found, Shape, Size
 from visus.data.scan import Scan
-from visus.errors import DataError, RunError
+from visus.errors import DataError, RunError, UsageError
 from visus.files import replace_text
 
 NAME = "split.json"
@@ -130,6 +130,11 @@ def make_split(
             f"split: {found.source} gives {' and '.join(sorted(given))} but no train images"
         )
     shares = {"validation": validation, "test": test}
+    if validation + test >= 1:
+        raise UsageError(
+            f"split: data.validation = {validation:g} and data.test = {test:g} leave no train "
+            "images; their sum must be below 1"
+        )
     missing = {part: share for part, share in shares.items() if part not in given and share > 0}
     splits = [part or "train" for part in found.splits]
     pool = [i for i, part in enumerate(splits) if part == "train"]

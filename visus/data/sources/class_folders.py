@@ -23,8 +23,8 @@ class ClassFolders(Source):
 
     def open(self, what: Path) -> Found:
         """All files below the class folders, no split given."""
-        listed, strays = class_files(what)
+        listed, classes, strays = class_files(what)
         files = Files([f.name for f in listed], [f.path for f in listed])
         empty = [""] * len(listed)
         labels = [f.label for f in listed]
-        return Found(what.resolve().name, str(what), files, labels, empty, empty, strays)
+        return Found(what.resolve().name, str(what), files, labels, empty, empty, strays, classes)

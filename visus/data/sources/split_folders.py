@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from visus.data.found import Bad, Found
+from visus.data.found import Bad, Found, in_order
 from visus.data.inputs import Files
 from visus.data.listing import class_files, entries, split_folders
 from visus.data.sources import Source, sources
@@ -27,17 +27,19 @@ class SplitFolders(Source):
         folders = split_folders(what)
         if "train" not in folders.values():
             raise DataError(f"data: {what} has {' and '.join(folders)} but no train folder")
-        names, paths, labels, splits = [], [], [], []
+        names, paths, labels, splits, classes = [], [], [], [], set()
         strays = [Bad(e.name, "beside the split folders", False) for e in entries(what)
                   if e.name not in folders]  # fmt: skip
         for folder, split in folders.items():
-            listed, others = class_files(what / folder, f"{folder}/")
+            listed, inside, others = class_files(what / folder, f"{folder}/")
             names += [f.name for f in listed]
             paths += [f.path for f in listed]
             labels += [f.label for f in listed]
             splits += [split] * len(listed)
             strays += others
+            classes |= set(inside)
         none = [""] * len(names)
         return Found(
-            what.resolve().name, str(what), Files(names, paths), labels, splits, none, strays
-        )
+            what.resolve().name, str(what), Files(names, paths), labels, splits, none, strays,
+            in_order(classes),
+        )  # fmt: skip
