@@ -49,7 +49,7 @@ def test_flip_is_the_mean_over_the_mirror_image():
     found = evaluate(net, data.train, flip=True)
     torch.testing.assert_close(found.probabilities, expected.detach())
     nll = nn.functional.nll_loss(expected.log(), data.train.targets)
-    assert found.loss == pytest.approx(float(nll), rel=1e-5)
+    assert found.loss == pytest.approx(float(nll.detach()), rel=1e-5)
 
 
 def test_some_images_none_and_one():

@@ -11,6 +11,7 @@ from torch import nn
 from visus.models import adopt, build
 from visus.training.automatic import convolves
 from visus.training.classifier import Classifier, statistics
+from visus.training.criterion import make_criterion
 from visus.training.distributed import ALONE, World
 from visus.training.ema import Average
 from visus.training.feed import Feed
@@ -67,7 +68,7 @@ def make_state(
     layout = torch.channels_last if recipe.training.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer, penalty = make_optimizer(model.network, recipe, fresh)
-    criterion = family("loss").make(recipe.loss.name, **recipe.loss.options()).to(device)
+    criterion = make_criterion(recipe.loss.name, recipe.loss.options()).to(device)
     ema, how = recipe.training.ema, recipe.training
     return State(
         model, optimizer, penalty, criterion, device, seed=recipe.seed, world=world,

@@ -45,12 +45,14 @@ def settle_precision(recipe: Recipe, state: State, feed: Feed) -> Recipe:
         wish = half if state.device.type == "cuda" else "float32"
         if state.device.type == "cpu" and half != "float32" and state.world.size == 1:
             choices = ["float32", half]
-            wish, _ = _quickest(choices, state.set_precision, state, feed)
+            wish, _ = _quickest(choices, state.set_precision, state, feed, margin=0.25)
     state.set_precision(wish)
     return with_training(recipe, precision=wish)
 
 
-def _quickest(choices: list[Any], choose: Any, state: State, feed: Feed) -> tuple[Any, dict]:
+def _quickest(
+    choices: list[Any], choose: Any, state: State, feed: Feed, margin: float = 0.1
+) -> tuple[Any, dict]:
     """The choice under which a forward and backward pass is quickest; leaves no trace."""
     images, targets = feed(0)
 
@@ -60,7 +62,7 @@ def _quickest(choices: list[Any], choose: Any, state: State, feed: Feed) -> tupl
 
     with undisturbed(state):
         state.model.train()
-        return machine.quickest(choices, work)
+        return machine.quickest(choices, work, margin=margin)
 
 
 def settle_rate(recipe: Recipe, state: State, feed: Feed, ledger: Ledger, until: float) -> Recipe:

@@ -86,7 +86,9 @@ def _members(noun: str) -> list[str]:
     rows.append("| --- | --- | --- |")
     for name in sorted(table):
         what = (inspect.getdoc(table[name]) or "").split("\n\n")[0]
-        options = ", ".join(f"`{k} = {_toml(p.default)}`" for k, p in table.options(name).items())
+        # An option without a value of its own, such as a tensor of weights, is for Python alone.
+        known = {k: p.default for k, p in table.options(name).items() if p.default is not None}
+        options = ", ".join(f"`{k} = {_toml(default)}`" for k, default in known.items())
         rows.append(f"| `{name}` | {_cell(what)} | {options} |")
     return ["\n".join(rows) + "\n"]
 

@@ -156,8 +156,9 @@ class Session:
         recipe, state, feed, ledger = self.recipe, self.state, self.feed, self.ledger
         self._describe_model()
         recipe = probes.settle_threads(recipe, state, feed, ledger)
-        ledger.write("environment", **machine.environment(self.device))
         recipe = probes.settle_precision(recipe, state, feed)
+        precision = recipe.training.precision
+        ledger.write("environment", **machine.environment(self.device), precision=precision)
         tenth = (recipe.training.time_limit or 1200.0) / 10
         recipe = probes.settle_rate(recipe, state, feed, ledger, time.monotonic() + tenth)
         self._make_plan(recipe)
