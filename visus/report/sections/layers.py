@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from visus.report import words
-from visus.report.blocks import Cell, Column, join, lead, table
+from visus.report.blocks import Cell, Column, join, lead, table, tag
 from visus.report.section import Section, sections
 from visus.report.story import Story
 
@@ -42,7 +42,7 @@ def _table(rows: list[dict]) -> Markup:
 
 def _row(row: dict, most: dict[str, float]) -> list[Any]:
     return [
-        words.text(row.get("name")),
+        tag("span", words.text(row.get("name")), class_="nowrap"),
         words.text(row.get("type")),
         words.shape(row.get("output")),
         _amount(row.get("parameters"), most["parameters"], "train"),
