@@ -1,7 +1,7 @@
 """Atrous spatial pyramid pooling: one image seen at several scales at once.
 
-Built from the other topics only. A unit is a dict of arguments: `{"weight": ..., "bias": ...}` is the
-bare convolution; with `"gamma"` and `"beta"` batch norm and ReLU follow (then bias may be left out).
+Built from the other topics only. A unit is a dict of its arguments: `"weight"` and perhaps `"bias"` of
+the convolution, `"gamma"` and `"beta"` if batch norm follows, `"relu": False` if no ReLU ends it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,14 @@ def receptive_field(kernel: int, rate: int) -> int:
 
 
 def unit(x: Any, parts: Unit, *, rate: Sizes = 1, eps: float = 1e-5) -> Array:
-    """Convolution that keeps the size, then (with "gamma") batch norm in training and ReLU.
+    """Convolution that keeps the size, batch norm in training (with "gamma"), ReLU (unless False).
 
     Formula: y = relu(batch_norm(convolution(x))); `x (N, C, H, W)`, odd kernels, dilation `rate`.
 
     Source: Chen et al. 2017, "Rethinking Atrous Convolution", section 3.3.
     """
-    y = convolution(x, parts["weight"], parts.get("bias"), **_same(parts, rate))
-    if parts.get("gamma") is None:
-        return y
-    return relu(batch_norm(y, parts["gamma"], parts["beta"], eps=eps))
+    z = _before_relu(x, parts, rate, eps)[1]
+    return relu(z) if parts.get("relu", True) else z
 
 
 def unit_backward(g: Any, x: Any, parts: Unit, *, rate: Sizes = 1, eps: float = 1e-5) -> Gradients:
@@ -49,15 +47,21 @@ def unit_backward(g: Any, x: Any, parts: Unit, *, rate: Sizes = 1, eps: float = 
 
     Gradient: the chain rule, last layer first.
     """
-    y, own = convolution(x, parts["weight"], parts.get("bias"), **_same(parts, rate)), {}
+    y, z = _before_relu(x, parts, rate, eps)
+    h, own = relu_backward(g, z)["x"] if parts.get("relu", True) else g, {}
     if parts.get("gamma") is not None:
-        z = batch_norm(y, parts["gamma"], parts["beta"], eps=eps)
-        own = batch_norm_backward(
-            relu_backward(g, z)["x"], y, parts["gamma"], parts["beta"], eps=eps
-        )
-        g = own.pop("x")
-    rest = convolution_backward(g, x, parts["weight"], parts.get("bias"), **_same(parts, rate))
+        own = batch_norm_backward(h, y, parts["gamma"], parts["beta"], eps=eps)
+        h = own.pop("x")
+    rest = convolution_backward(h, x, parts["weight"], parts.get("bias"), **_same(parts, rate))
     return {"x": rest.pop("x"), "parts": {**rest, **own}}
+
+
+def _before_relu(x: Any, parts: Unit, rate: Sizes, eps: float) -> tuple[Array, Array]:
+    """The convolution of a unit, and what its batch norm makes of it."""
+    y = convolution(x, parts["weight"], parts.get("bias"), **_same(parts, rate))
+    if parts.get("gamma") is None:
+        return y, y
+    return y, batch_norm(y, parts["gamma"], parts["beta"], eps=eps)
 
 
 def aspp(

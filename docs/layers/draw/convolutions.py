@@ -80,7 +80,7 @@ def fields() -> Figure:
     g = np.zeros_like(x)
     g[0, 0, 7, 7] = 1
     for column, rate in enumerate((1, 2, 6)):
-        dx = atrous.unit_backward(g, x, {"weight": weight}, rate=rate)["x"][0, 0]
+        dx = atrous.unit_backward(g, x, {"weight": weight, "relu": False}, rate=rate)["x"][0, 0]
         span = atrous.receptive_field(3, rate)
         start = 7 - span // 2
         for row, (values, colors, color) in enumerate(
@@ -152,7 +152,7 @@ def pyramid_gradient() -> Figure:
     rates = (1, 1, 2, 4)
     branches = [{"weight": np.abs(rng.normal(size=(2, 2, k, k)))} for k in (1, 3, 3, 3)]
     image = {"weight": np.full((2, 2, 1, 1), 12.0)}
-    ones = lambda channels: {"weight": np.ones((1, channels, 1, 1))}  # noqa: E731
+    ones = lambda channels: {"weight": np.ones((1, channels, 1, 1)), "relu": False}  # noqa: E731
     alone = [([one], None, (rate,)) for one, rate in zip(branches, rates, strict=True)]
     rows = [*alone, ([branches[0]], image, (1,)), (branches, image, rates)]
     names = ["1 x 1", "rate 1", "rate 2", "rate 4", "1 x 1 + image mean", "all together"]
