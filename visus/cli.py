@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from visus import __version__
-from visus.errors import VisusError
+from visus.errors import RunError, VisusError
 
 app = typer.Typer(
     add_completion=False,
@@ -79,7 +79,10 @@ def train(
     edits += [f"training.time_limit={time_limit}"] if time_limit is not None else []
     edits += [f"training.epochs={epochs}"] if epochs is not None else []
     run = api.train(data, recipe=recipe, out=out, resume=resume, set=edits, on=_views(json_))
-    _finish(json_, run.result(), lambda: _summary(run.folder))
+    result = run.result()
+    _finish(json_, result, lambda: _summary(run.folder))
+    if result["status"] != "done":
+        raise RunError(result["message"])
 
 
 @app.command()

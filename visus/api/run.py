@@ -45,6 +45,7 @@ class Run:
         end = book.last(lines, "end") or {"status": "unfinished", "metrics": {}}
         return {
             "status": end["status"],
+            "message": end.get("message", ""),
             "metrics": end["metrics"],
             "findings": [bare(line) for line in book.select(lines, "finding")],
             "trials": [bare(line) for line in book.select(lines, "trial")],

@@ -146,7 +146,7 @@ def _note(reached: dict[nn.Module, bool], module: nn.Module, *_: Any) -> None:
 
 def output_of(model: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
     """What `layer` gives on a forward pass of `images`."""
-    caught: list[Tensor] = []
+    caught: list[Any] = []
     handle = layer.register_forward_hook(lambda _m, _i, out: caught.append(out))
     try:
         model(images)
