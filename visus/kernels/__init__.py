@@ -52,7 +52,7 @@ def _serving(device: str) -> Any:
 
 def serving(x: torch.Tensor) -> Any:
     """The backend for `x`: the first of its device's row in the table that is there."""
-    return _serving(x.device.type) if x.dtype in FLOATS else load("torch")[0]
+    return _serving(x.device.type) if x.dtype in FLOATS and x.numel() else load("torch")[0]
 
 
 def info() -> str:

@@ -14,7 +14,7 @@ ABOUT = "plain PyTorch, any device"
 ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "none": (lambda z, a: z, lambda z, a: torch.ones_like(z)),
     "relu": (lambda z, a: F.relu(z), lambda z, a: (z > 0).to(z.dtype)),
-    "leaky-relu": (lambda z, a: F.leaky_relu(z, a), lambda z, a: torch.where(z > 0, 1.0, a)),
+    "leaky-relu": (lambda z, a: F.leaky_relu(z, a), lambda z, a: torch.where(z > 0, torch.ones_like(z), torch.full_like(z, a))),
     "elu": (lambda z, a: F.elu(z, a), lambda z, a: torch.where(z > 0, 1.0, a * z.clamp(max=0).exp())),
     "sigmoid": (lambda z, a: z.sigmoid(), lambda z, a: z.sigmoid() * (-z).sigmoid()),
     "tanh": (lambda z, a: z.tanh(), lambda z, a: 1 - z.tanh() ** 2),

@@ -10,7 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from visus.kernels.normalize import Algebra, Tensors
+from visus import kernels
+from visus.kernels import cpp_norms
+from visus.kernels.normalize import Algebra, Tensors, plane_size, update
+from visus.kernels.torch_backend import computing
+
+
+def served(x: Tensor) -> bool:
+    """Whether the C++ kernels take `x`."""
+    return x.device.type == "cpu" and x.numel() > 0 and kernels.load("cpp")[0] is not None
 
 
 def union(mean: Tensor, var: Tensor, axes: tuple[int, ...] | int) -> tuple[Tensor, Tensor]:
@@ -33,7 +41,50 @@ def _affine(inverse: Tensor, offset: Tensor, weight: Tensor | None, bias: Tensor
     return inverse, offset if bias is None else offset + bias
 
 
-class Mixture(Algebra):
+class InOneCall(Algebra):
+    """An algebra that the C++ kernels have too: the same numbers, all passes in one call."""
+
+    def cpp(self) -> tuple[float, float | None, int]:
+        """(eps, constant gate or None, groups or 0)."""
+        raise NotImplementedError
+
+    def forward(self, x, tensors, act, alpha, running=None):  # type: ignore[no-untyped-def]
+        if not served(x):
+            return super().forward(x, tensors, act, alpha, running)
+        eps, gate, groups = spec = self.cpp()
+        tensors = list(tensors)
+        direct = running is not None and gate != 0 and running[0].dtype == computing(x)
+        y, saved = cpp_norms.forward(x, tensors, spec, act, alpha, running if direct else None)
+        observed = [] if direct or not self.observes else self._observed(x, saved)
+        update(running, observed)
+        return y, observed, [saved]
+
+    def _observed(self, x: Tensor, saved: Tensor) -> list[Tensor]:
+        """From what was saved: the last C pairs are the batch's, or all are the instances'."""
+        eps, gate, _ = self.cpp()
+        c = x.shape[1]
+        mean, inverse = (saved if gate == 0 else saved[-2 * c :]).view(2, -1, c)
+        var = inverse.square().reciprocal() - eps
+        count = plane_size(x) * (1 if gate == 0 else x.shape[0])
+        found = mean.mean(0), var.mean(0) * (count / max(count - 1, 1))
+        return [t.to(computing(x)) for t in found]
+
+    def outputs_like(self, x: Tensor, tensors: Tensors) -> list[Tensor]:
+        found = super().outputs_like(x, tensors)
+        if not served(x):
+            return found
+        eps, gate, groups = self.cpp()
+        own = x.shape[0] * (groups or (0 if gate == 1 else x.shape[1]))
+        size = 2 * (own + (0 if groups or gate == 0 else x.shape[1]))
+        return [*found[: 1 + self.observes], x.new_empty(size, dtype=torch.float64)]
+
+    def backward(self, g, x, tensors, saved, act, alpha):  # type: ignore[no-untyped-def]
+        if not served(x):
+            return super().backward(g, x, tensors, saved, act, alpha)
+        return cpp_norms.backward(g, x, tensors, saved[0], self.cpp(), act, alpha)
+
+
+class Mixture(InOneCall):
     """gate xhat_batch + (1 - gate) xhat_instance: batch (gate 1), instance (gate 0), or between.
 
     Spec: (eps, constant gate or None). Tensors: weight, bias, gate, fixed mean, fixed var, each
@@ -43,6 +94,9 @@ class Mixture(Algebra):
     takes = 5
     learns = 3
     observes = 2
+
+    def cpp(self) -> tuple[float, float | None, int]:
+        return (*self.spec, 0)
 
     def plane(
         self, mean: Tensor, var: Tensor, size: int, tensors: Tensors
@@ -65,8 +119,11 @@ class Mixture(Algebra):
         return pooled(mean, var, size)
 
 
-class Groups(Algebra):
+class Groups(InOneCall):
     """Group norm: spec (eps, groups); tensors weight, bias `(C,)`. One group: layer norm."""
+
+    def cpp(self) -> tuple[float, float | None, int]:
+        return self.spec[0], 1.0, self.spec[1]
 
     def plane(
         self, mean: Tensor, var: Tensor, size: int, tensors: Tensors

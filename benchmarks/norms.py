@@ -1,0 +1,220 @@
+"""Are our norms faster than PyTorch's, and how far from what memory allows?
+
+Every norm, layout and shape, on 1 and 2 threads, forward and forward + backward, both sides
+interleaved in one process with the same allocator; correctness is asserted first. `floor` is our
+time over the time in which memory moves what must be moved: 12 bytes an element forward and 20
+backward in float32 where the set is larger than a cache, 8 and 12 for instance, layer and group
+norm. "+ReLU" compares our norm with its ReLU to PyTorch's norm alone.
+
+    python benchmarks/norms.py [--quick] [--norm NAME] [--threads 1 2] [--compile] [--json FILE] [--plot FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from harness import bandwidth, geometric_mean, keep_pages, race
+from torch import Tensor, nn
+
+import visus.layers.norm as ours
+from visus import kernels
+
+SHAPES = [
+    (64, 64, 32, 32), (64, 256, 16, 16), (128, 64, 32, 32), (16, 64, 112, 112), (16, 256, 56, 56),
+    (8, 512, 7, 7), (2, 32, 256, 256),
+]  # fmt: skip
+LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
+
+
+class TheirBatchInstanceNorm(nn.BatchNorm2d):
+    """The official composition: two norms, mixed by the gate."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
+        self.gate = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.batch_norm(x, self.running_mean, self.running_var, self.weight * self.gate, self.bias, self.training, self.momentum or 0.0, self.eps)  # fmt: skip
+        n, c, h, w = x.shape
+        b = F.batch_norm(
+            x.reshape(1, n * c, h, w), None, None, (self.weight * (1 - self.gate)).repeat(n), None, True, 0.0, self.eps
+        )  # fmt: skip
+        return a + b.view(n, c, h, w)
+
+
+class TheirLayerNorm2d(nn.LayerNorm):
+    """As ConvNeXt and torchvision write it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+# name -> (ours, theirs, bytes an element forward, backward)
+NORMS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module], int, int]] = {
+    "batch": (lambda s, a: ours.BatchNorm2d(s[1], act=a), lambda s: nn.BatchNorm2d(s[1]), 12, 20),
+    "instance": (
+        lambda s, a: ours.InstanceNorm2d(s[1], affine=True, act=a), lambda s: nn.InstanceNorm2d(s[1], affine=True), 8, 12,
+    ),
+    "group": (lambda s, a: ours.GroupNorm(32, s[1], act=a), lambda s: nn.GroupNorm(32, s[1]), 8, 12),
+    "layer": (lambda s, a: ours.LayerNorm(s[1:], act=a), lambda s: nn.LayerNorm(s[1:]), 8, 12),
+    "layer2d": (
+        lambda s, a: ours.LayerNorm2d(s[1], act=a), lambda s: TheirLayerNorm2d(s[1], eps=1e-6), 8, 12,
+    ),
+    "batch-instance": (
+        lambda s, a: ours.BatchInstanceNorm2d(s[1], act=a), lambda s: TheirBatchInstanceNorm(s[1]), 12, 20,
+    ),
+}  # fmt: skip
+
+
+def forward(module: nn.Module, x: Tensor, g: Tensor) -> Callable[[], object]:
+    def run() -> None:
+        with torch.no_grad():
+            module(x)
+
+    return run
+
+
+def both(module: nn.Module, x: Tensor, g: Tensor) -> Callable[[], object]:
+    given = [x, *module.parameters()]
+    return lambda: torch.autograd.grad(module(x), given, g)
+
+
+WHAT = {"forward": forward, "both": both}
+
+
+def agree(mine: nn.Module, theirs: nn.Module, x: Tensor, g: Tensor) -> None:
+    """Raise unless outputs and gradients agree to rounding."""
+    found = [[m(x), *torch.autograd.grad(m(x), [x, *m.parameters()], g)] for m in (mine, theirs)]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4 * float(b.abs().max() + 1))
+
+
+def case(name: str, shape: tuple[int, ...], layout: str, threads: int, speed: float, options: Any) -> list[dict]:  # fmt: skip
+    """The lines of one norm, shape, layout and number of threads."""
+    torch.set_num_threads(threads)
+    make, peer, *floors = NORMS[name]
+    torch.manual_seed(0)
+    x = torch.randn(shape).contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
+    g = torch.randn(shape).contiguous(memory_format=LAYOUTS[layout])
+    modules = {"ours": make(shape, None), "ours+relu": make(shape, "relu"), "torch": peer(shape)}
+    if name == "batch-instance":
+        for key in ("ours", "torch"):
+            nn.init.constant_(modules[key].gate, 0.4)  # type: ignore[arg-type]
+    agree(modules["ours"], modules["torch"], x, g)
+    if options.compile:
+        modules["compiled"] = torch.compile(peer(shape))  # type: ignore[assignment]
+    lines = []
+    for what, runner in WHAT.items():
+        sides = {key: runner(module, x, g) for key, module in modules.items()}
+        times = race(sides, options.seconds)
+        least = x.nbytes // 4 * (floors[0] + (floors[1] if what == "both" else 0)) / speed
+        middle = {key: t.least for key, t in times.items()}
+        lines.append({
+            "norm": name, "shape": list(shape), "layout": layout, "threads": threads, "what": what,
+            "bytes": x.nbytes, "ours_ms": middle["ours"] * 1e3, "torch_ms": middle["torch"] * 1e3,
+            "ratio": middle["torch"] / middle["ours"], "relu_ratio": middle["torch"] / middle["ours+relu"],
+            "spread": (times["ours"].high - times["ours"].low) / times["ours"].middle,
+            "floor": middle["ours"] / least, "torch_floor": middle["torch"] / least,
+            "compile_ratio": middle["compiled"] / middle["ours"] if "compiled" in middle else None,
+        })  # fmt: skip
+    return lines
+
+
+def show(line: dict) -> None:
+    shape = "x".join(map(str, line["shape"]))
+    print(
+        f"{line['norm']:15s}{shape:15s}{line['layout']:5s}{line['threads']} thread {line['what']:8s}"
+        f"ours {line['ours_ms']:8.3f} ms  torch/ours {line['ratio']:6.2f}  with ReLU {line['relu_ratio']:6.2f}"
+        f"  floor x {line['floor']:5.2f}  (torch {line['torch_floor']:5.2f})"
+        + (f"  compile/ours {line['compile_ratio']:.2f}" if line["compile_ratio"] else ""),
+        flush=True,
+    )
+
+
+def summary(lines: list[dict]) -> None:
+    """The bars of the issue, as reached."""
+    whole = [line for line in lines if line["what"] == "both"]
+    print("\nforward + backward, torch / ours, geometric mean (least):")
+    for name in dict.fromkeys(line["norm"] for line in whole):
+        mine = [line["ratio"] for line in whole if line["norm"] == name]
+        print(f"  {name:15s} {geometric_mean(mine):5.2f} ({min(mine):.2f})")
+    ratios = [line["ratio"] for line in whole]
+    print(f"  all             {geometric_mean(ratios):5.2f} ({min(ratios):.2f}); below 0.95: {sum(r < 0.95 for r in ratios)} of {len(ratios)}")  # fmt: skip
+    big = [line["floor"] for line in whole if line["bytes"] >= 50 * 10**6]
+    if big:
+        print(f"floor ratio on tensors of 50 MB and more: {min(big):.2f} to {max(big):.2f}, geometric mean {geometric_mean(big):.2f}; above 1.3: {sum(b > 1.3 for b in big)} of {len(big)}")  # fmt: skip
+    relu = [line["relu_ratio"] for line in lines]
+    print(f"norm + ReLU against PyTorch's norm alone: least {min(relu):.2f}, below 1: {sum(r < 1 for r in relu)} of {len(relu)}")  # fmt: skip
+
+
+def memory() -> None:
+    """Bytes that stay for backward, norm + ReLU, by saved tensors."""
+    shape = (16, 64, 56, 56)
+    for key, module in {
+        "ours": ours.BatchNorm2d(64, act="relu"), "torch": nn.Sequential(nn.BatchNorm2d(64), nn.ReLU()),
+    }.items():  # fmt: skip
+        kept: dict[int, int] = {}
+        x = torch.randn(shape, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t.nbytes) and t, lambda t: t):  # fmt: skip
+            module(x)
+        print(
+            f"kept for backward, batch norm + ReLU, {key}: {sum(kept.values()) / x.nbytes:.2f} tensors"
+        )
+
+
+def plot(lines: list[dict], file: str) -> None:
+    """torch / ours of forward + backward, one panel a norm, a bar for each shape and layout."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(line["norm"] for line in lines))
+    fig = Figure(figsize=(11, 1.9 * len(names)), layout="constrained")
+    axes = fig.subplots(len(names), 1, squeeze=False, sharex=True)[:, 0]
+    for ax, name in zip(axes, names, strict=True):
+        mine = [line for line in lines if line["norm"] == name and line["what"] == "both"]
+        labels = ["x".join(map(str, m["shape"])) + f"\n{m['layout']} {m['threads']}t" for m in mine]
+        colors = ["#2d6ea8" if m["layout"] == "NCHW" else "#c46a3f" for m in mine]
+        ax.bar(range(len(mine)), [m["ratio"] for m in mine], color=colors)
+        ax.axhline(1, color="#555555", lw=0.8)
+        ax.set(yscale="log", ylabel=f"{name}\ntorch / ours")
+        ax.set_xticks(range(len(mine)), labels, rotation=90, fontsize=6)
+    fig.savefig(file, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--norm", choices=NORMS, action="append")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--quick", action="store_true", help="two shapes, shorter rounds")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--json")
+    parser.add_argument("--plot")
+    options = parser.parse_args()
+    options.seconds = 0.25 if options.quick else 0.6
+    allocator, lines = keep_pages(), []
+    print(f"torch {torch.__version__}, {allocator}\n{kernels.info()}")
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        speed = bandwidth()
+        print(f"\n{threads} threads, memory {speed / 1e9:.1f} GB/s")
+        for name in options.norm or NORMS:
+            for shape in SHAPES[:: 4 if options.quick else 1]:
+                for layout in LAYOUTS:
+                    for line in case(name, shape, layout, threads, speed, options):
+                        show(line)
+                        lines.append(line)
+    summary(lines)
+    memory()
+    if options.json:
+        with open(options.json, "w") as out:
+            json.dump(lines, out)
+    if options.plot:
+        plot(lines, options.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Builds the C++ kernels with whatever compiler is there, without torch's headers.
+
+Every `cpp/*.cpp` goes into one shared library for each kind of vector instructions; its name
+holds a hash of the sources, so an old build is never taken for a new one. It leaves OpenMP's
+symbols open: at load they are torch's, so both share one pool of threads.
+
+A library is looked for beside this file (built at install), then in the user's cache, where the
+first use builds it once; a build goes to a temporary name and is renamed, so processes that do
+it at the same time do no harm. Without a compiler PyTorch serves. VISUS_KERNELS=torch skips C++.
+Nothing here imports torch: setup.py runs this file alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCES = HERE / "cpp"
+FLAGS = ["-std=c++17", "-O2", "-ftree-vectorize", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-fopenmp"]  # fmt: skip
+X86 = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "plain": "x86-64"}
+
+
+def isas() -> dict[str, list[str]]:
+    """The kinds of vector instructions of this platform and their compiler flags, best first."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        return {name: [f"-march={march}"] for name, march in X86.items()}
+    return {"plain": []}
+
+
+def compiler() -> str | None:
+    """The C++ compiler: $CXX, g++ or c++."""
+    named = os.environ.get("CXX", "").split()
+    return next((found for c in [*named[:1], "g++", "c++"] if (found := shutil.which(c))), None)
+
+
+def library(isa: str) -> str:
+    """The file name of the library for `isa`, by the hash of the sources and flags."""
+    digest = hashlib.sha256(" ".join(FLAGS + isas()[isa]).encode())
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return f"libvisus-{isa}-{digest.hexdigest()[:12]}.so"
+
+
+def cache() -> Path:
+    """The user's folder for libraries built at the first use."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "visus"
+    return Path(os.environ.get("VISUS_CACHE", default)) / "kernels"
+
+
+def find(isa: str) -> Path | None:
+    """The library for `isa` where it was built already."""
+    return next((p for folder in (HERE, cache()) if (p := folder / library(isa)).exists()), None)
+
+
+def build(isa: str, folder: Path) -> Path:
+    """Compile and link the library for `isa` into `folder`; raises OSError where it fails."""
+    cxx = compiler()
+    if cxx is None:
+        raise OSError("no C++ compiler")
+    if platform.system() != "Linux":
+        raise OSError(f"no C++ build for {platform.system()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        sources = sorted(SOURCES.glob("*.cpp"))
+        objects = [Path(made) / f"{s.stem}.o" for s in sources]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda s, o: _run(cxx, *FLAGS, *isas()[isa], "-c", s, "-o", o), sources, objects))  # fmt: skip
+        # No -fopenmp here: a second OpenMP runtime must not come in.
+        _run(cxx, "-shared", "-static-libgcc", "-o", Path(made) / "made.so", *objects)
+        return Path(shutil.move(Path(made) / "made.so", folder / library(isa)))
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or ["it failed"]
+        raise OSError(f"{command[0]}: {lines[0][:200]}")
+
+
+def find_or_build(isa: str) -> Path:
+    """The library for `isa`, built into the user's cache where there is none yet."""
+    found = find(isa)
+    if found is None and os.environ.get("VISUS_KERNELS") != "torch" and compiler():
+        print("visus: building the C++ kernels, once (about half a minute)", file=sys.stderr)
+    return found or build(isa, cache())
+
+
+def build_all(folder: Path = HERE) -> list[str]:
+    """Build for every kind of vector instructions; returns one line for each that failed."""
+    failed = []
+    for old in folder.glob("libvisus-*.so"):
+        if old.name not in {library(isa) for isa in isas()}:
+            old.unlink()
+    for isa in isas():
+        try:
+            (folder / library(isa)).exists() or build(isa, folder)
+        except OSError as error:
+            failed.append(f"visus: no C++ kernels for {isa} ({error}); PyTorch serves instead")
+            break
+    return failed
