@@ -199,12 +199,13 @@ def _finish(json_: bool, result: dict[str, Any], show: Callable[[], Any]) -> Non
 
 
 def _summary(folder: Path) -> None:
-    from rich import print as show
+    from rich.console import Console
 
     from visus import ledger
     from visus.report.terminal import summary
 
-    show(summary(ledger.history(ledger.read(folder))))
+    found = summary(ledger.history(ledger.read(folder)))
+    Console(highlight=False).print(found, soft_wrap=True)
 
 
 def _say(row: dict[str, Any]) -> None:

@@ -1,0 +1,5 @@
+"""`python -m visus` is the command `visus`."""
+
+from visus.cli import main
+
+main()
