@@ -2,8 +2,8 @@
 
 An adapter is `(nn, opset, inputs, attributes, outputs) -> results`, where `nn` is the
 namespace that holds the layer classes (`visus.layers`, or `torch.nn` to test the adapter
-itself). `least` is the number of cases that must have passed, so that the selection
-cannot shrink unseen.
+itself). `node` and `disk` are the numbers of cases that must have passed, so that the selection
+cannot shrink unseen (0: visus has no such layer, which the summary says; None: no such cases).
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from onnx.numpy_helper import to_array
 from suites import NotOurs
 
 from visus.family import Family
 
 operators = Family("operator")
-LEAST: dict[str, tuple[int, int]] = {}
+LEAST: dict[str, tuple[int | None, int | None]] = {}
 CLASSES: dict[str, str] = {}
 
 
-def operator(name: str, layer: str, *, node: int = 0, disk: int = 0) -> Any:
+def operator(name: str, layer: str, *, node: int | None = None, disk: int | None = None) -> Any:
     """Register the adapter of ONNX operator `name`, served by the class `layer`."""
     LEAST[name], CLASSES[name] = (node, disk), layer
     return operators.member(name)
@@ -92,7 +93,7 @@ def _wide(w: dict) -> bool:
     return any(begin > k // 2 for (begin, _), k in zip(w["pairs"], w["kernel"], strict=True))
 
 
-@operator("Conv", "Conv2d", node=6, disk=15)
+@operator("Conv", "Conv2d", node=6, disk=20)
 def conv(nn, opset, inputs, attributes, outputs):
     x, weight, bias = (*inputs, None)[:3]
     w = window(x, list(weight.shape[2:]), attributes)
@@ -136,7 +137,7 @@ def whole_index(index: torch.Tensor, planes: int, sizes: Any, column_major: int)
     return index + start.reshape(*index.shape[:2], *[1] * len(sizes))
 
 
-@operator("AveragePool", "AvgPool2d", node=10, disk=4)
+@operator("AveragePool", "AvgPool2d", node=13, disk=4)
 def average_pool(nn, opset, inputs, attributes, outputs):
     x = inputs[0]
     w = window(x, attributes["kernel_shape"], attributes)
@@ -161,7 +162,7 @@ def average_pool(nn, opset, inputs, attributes, outputs):
     return [y.squeeze(2) if lifted else y]
 
 
-@operator("GlobalAveragePool", "AdaptiveAvgPool2d", node=0)
+@operator("GlobalAveragePool", "AdaptiveAvgPool2d", node=2)
 def global_average_pool(nn, opset, inputs, attributes, outputs):
     return [layer(nn, "AdaptiveAvgPool2d", 1)(inputs[0])]
 
@@ -237,7 +238,7 @@ def mean_variance_norm(nn, opset, inputs, attributes, outputs):
 # ---- activations ----------------------------------------------------------------------
 
 
-def plain(name: str, cls: str, options: dict | None = None, **least: int) -> None:
+def plain(name: str, cls: str, options: dict | None = None, **least: int | None) -> None:
     """An elementwise operator: `options` maps ONNX attributes to (keyword, default)."""
 
     def adapter(nn, opset, inputs, attributes, outputs):
@@ -249,13 +250,13 @@ def plain(name: str, cls: str, options: dict | None = None, **least: int) -> Non
 
 
 plain("Relu", "ReLU", node=1, disk=1)
-plain("Sigmoid", "Sigmoid", node=2, disk=1)
-plain("Tanh", "Tanh", node=2, disk=1)
+plain("Sigmoid", "Sigmoid", node=2, disk=3)
+plain("Tanh", "Tanh", node=2, disk=3)
 plain("LeakyRelu", "LeakyReLU", {"alpha": ("negative_slope", 0.01)}, node=3, disk=2)
 plain("Elu", "ELU", {"alpha": ("alpha", 1.0)}, node=3, disk=1)
 
 
-def softmax_like(name: str, cls: str, **least: int) -> None:
+def softmax_like(name: str, cls: str, **least: int | None) -> None:
     """Before opset 13 the axes from `axis` on are flattened into one."""
 
     def adapter(nn, opset, inputs, attributes, outputs):
@@ -269,7 +270,7 @@ def softmax_like(name: str, cls: str, **least: int) -> None:
     operator(name, cls, **least)(adapter)
 
 
-softmax_like("Softmax", "Softmax", node=7, disk=3)
+softmax_like("Softmax", "Softmax", node=7, disk=4)
 softmax_like("LogSoftmax", "LogSoftmax", node=7, disk=3)
 
 
@@ -287,7 +288,7 @@ def dropout(nn, opset, inputs, attributes, outputs):
     return [y, torch.ones_like(x, dtype=torch.bool)][: 1 if outputs == 1 else 2]
 
 
-@operator("Gemm", "Linear", node=4, disk=2)
+@operator("Gemm", "Linear", node=10, disk=2)
 def gemm(nn, opset, inputs, attributes, outputs):
     a, b, c = (*inputs, None)[:3]
     a = a.T if attributes.get("transA", 0) else a
@@ -309,7 +310,7 @@ def _loss(nn, cls, inputs, attributes):
     return layer(nn, cls, reduction=reduction, **options)(x, target.long())
 
 
-@operator("NegativeLogLikelihoodLoss", "NLLLoss", node=18)
+@operator("NegativeLogLikelihoodLoss", "NLLLoss", node=0)
 def nll_loss(nn, opset, inputs, attributes, outputs):
     return [_loss(nn, "NLLLoss", inputs, attributes)]
 
@@ -322,6 +323,7 @@ def cross_entropy_loss(nn, opset, inputs, attributes, outputs):
 # ---- glue: what the exported models put between layers; no layer, nothing to check ----
 
 GLUE: dict[str, Any] = {
+    "Constant": lambda inputs, attributes: [torch.as_tensor(to_array(attributes["value"]).copy())],
     "Neg": lambda inputs, attributes: [-inputs[0]],
     "Add": lambda inputs, attributes: [inputs[0] + inputs[1]],
     "Mul": lambda inputs, attributes: [inputs[0] * inputs[1]],

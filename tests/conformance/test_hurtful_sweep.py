@@ -146,20 +146,7 @@ def test_empty_batches_as_torch(name):
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            "instance",
-            marks=pytest.mark.xfail(
-                reason="Mixture: 0 * NaN of the batch part reaches other samples"
-            ),
-        ),
-        "batch",
-        "group",
-        "layer",
-    ],
-)
+@pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_in_its_set(name, value):
     """As with torch: NaN where the bad value's set is, the other sets untouched."""

@@ -156,7 +156,7 @@ def refusal(module: nn.Module) -> str | None:
 def cannot_hand_through(act: nn.Module) -> str | None:
     """Why an activation module cannot be fused into the norm before it, or None."""
     if original(act) not in ACTIVATIONS:
-        return f"is a {type(act).__name__}, which no kernel fuses"
+        return f"({type(act).__name__}) reads it, which the kernels do not fuse"
     if "forward" in act.__dict__:
         return "has a forward of its own on the instance"
     return None
