@@ -21,7 +21,7 @@ from torch import nn
 from visus.errors import RecipeError, RunError
 from visus.layers import inits, losses, norms
 from visus.ledger import Ledger, read
-from visus.training import Session, evaluate, load_recipe, load_trained
+from visus.training import Session, evaluate, load_recipe, load_trained, probes
 
 HERE = Path(__file__).parent
 QUICK = ["model=cnn", "model.width=4", "batch_size=8", "optimizer.rate=0.05", "training.threads=1",
@@ -221,6 +221,17 @@ def test_a_signal_ends_at_the_next_step_with_a_checkpoint(tmp_path, name):
     stop = next(line for line in read(tmp_path) if line["kind"] == "stop")
     assert stop["reason"] == f"signal {name}" and stop["step"] == 5
     assert session(tmp_path, "epochs=300").state.step == 5
+
+
+def test_a_stop_while_getting_ready_settles_nothing(tmp_path, monkeypatch):
+    run = session(tmp_path, "epochs=2", "optimizer.rate=auto")
+    estimate = probes.usual_rate
+    monkeypatch.setattr(probes, "usual_rate", lambda r: run.stop("signal SIGINT") or estimate(r))
+    assert list(run.run()) == [] and run.interrupted
+    monkeypatch.undo()
+    assert not (tmp_path / "recipe.toml").exists()
+    again = session(tmp_path, "epochs=2", "optimizer.rate=auto")
+    assert len(list(again.run())) == 16 and again.finished == "done"
 
 
 def test_a_second_signal_does_what_it_always_did(tmp_path):

@@ -54,7 +54,7 @@ def write(stem: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Path
     whole = {name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()}
     path = stem.with_suffix(".safetensors")
     try:
-        files.replace(path, lambda temporary: save_file(whole, temporary))
+        files.replace(path, lambda temporary: _save(whole, temporary))
     except RunError:
         raise
     except Exception as error:  # safetensors has an exception of its own for a full disk
@@ -63,6 +63,11 @@ def write(stem: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Path
         ) from None
     files.replace_json(stem.with_suffix(".json"), facts | {"sha256": _digest(path)})
     return path
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner may read
 
 
 def read(stem: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

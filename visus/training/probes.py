@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,11 +66,13 @@ def _quickest(
         return machine.quickest(choices, work, margin=margin)
 
 
-def settle_rate(recipe: Recipe, state: State, feed: Feed, ledger: Ledger, until: float) -> Recipe:
-    """Replace `rate = "auto"` by the range test's; it ends by `until` (time.monotonic)."""
+def settle_rate(
+    recipe: Recipe, state: State, feed: Feed, ledger: Ledger, stop: Callable[[], bool]
+) -> Recipe:  # fmt: skip
+    """Replace `rate = "auto"` by the range test's, which ends early where `stop()` says so."""
     if recipe.optimizer.rate != "auto":
         return recipe
-    found = range_test(state, feed, usual_rate(recipe), stop=lambda: late(state, until))
+    found = range_test(state, feed, usual_rate(recipe), stop=stop)
     ledger.write("range-test", **vars(found))
     optimizer = recipe.optimizer.model_copy(update={"rate": found.rate})
     return recipe.model_copy(update={"optimizer": optimizer})

@@ -84,6 +84,9 @@ class Session:
         with on_signal(self.stop):
             if self.plan.steps == 0:
                 self._start()
+            if self.plan.steps == 0:
+                self.ledger.write("stop", reason=self.stopping, step=0)
+                return
             self._set_off()
             loop = steps(self.state, self.feed, lambda at: self.rate(self.plan.done(at)))
             try:
@@ -159,8 +162,12 @@ class Session:
         recipe = probes.settle_precision(recipe, state, feed)
         precision = recipe.training.precision
         ledger.write("environment", **machine.environment(self.device), precision=precision)
-        tenth = (recipe.training.time_limit or 1200.0) / 10
-        recipe = probes.settle_rate(recipe, state, feed, ledger, time.monotonic() + tenth)
+        until = time.monotonic() + (recipe.training.time_limit or 1200.0) / 10
+        recipe = probes.settle_rate(
+            recipe, state, feed, ledger, lambda: self._stopped() or probes.late(state, until)
+        )
+        if self._stopped():
+            return  # nothing is settled: the next session starts anew
         self._make_plan(recipe)
         if self.folder and self.world.main:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -225,9 +232,7 @@ class Session:
     def _reason(self) -> str:
         """Why not to do another step; empty to go on."""
         patience = self.recipe.training.early_stopping
-        if self.world.any(bool(self.stopping), self.device):
-            self.stopping = self.stopping or "stopped on another rank"
-        if self.finished or self.stopping:
+        if self._stopped() or self.finished:
             return self.finished or self.stopping
         if self.state.step >= self.plan.steps:
             return "time-limit" if self.plan.from_step else "done"
@@ -235,6 +240,12 @@ class Session:
             return "early-stopping"
         over = self.budget.limit and self.world.agree(self.budget.over())
         return "time-limit" if over else ""
+
+    def _stopped(self) -> bool:
+        """Whether this rank or another was told to stop."""
+        if self.world.any(bool(self.stopping), self.device):
+            self.stopping = self.stopping or "stopped on another rank"
+        return bool(self.stopping)
 
     def _after(self, step: Step) -> None:
         self.pulse.add(step, self.plan, self.judge.seconds)
