@@ -165,9 +165,11 @@ class Trials(Probe):
     def _optimizer(self, shadow, factor: float) -> torch.optim.Optimizer | None:
         real = next(iter(self.host.optimizers.values()))
         rate = median(self.signals.values("optimizer", "rate"))
-        base = max(float(g["lr"]) for g in real.param_groups) or rate
+        # A schedule may have ended at zero: groups keep the proportions of their first rates.
+        own_rate = [float(g.get("initial_lr", g["lr"])) for g in real.param_groups]
+        base = max(own_rate)
         groups = []
-        for group in real.param_groups:
+        for group, first in zip(real.param_groups, own_rate, strict=True):
             own = [
                 shadow.own[id(p)]
                 for p in group["params"]
@@ -175,7 +177,7 @@ class Trials(Probe):
             ]
             if own:
                 options = {k: v for k, v in group.items() if k != "params"}
-                options["lr"] = float(group["lr"]) / base * rate * factor if base else rate * factor
+                options["lr"] = (first / base if base else 1.0) * rate * factor
                 groups.append({"params": own, **options})
         if not groups or not rate or type(real).__name__ == "LBFGS":
             return None

@@ -35,7 +35,9 @@ class Updates(Probe):
     def forward(self, module, tape, grad) -> None:
         for root in self.names.roots:
             for name, p in root.named_parameters():
-                if id(p) not in self.start and self.host.step == 0 and p.numel() <= 1 << 22:
+                if id(p) in self.start or self.host.step > 0 or torch.nn.parameter.is_lazy(p):
+                    continue
+                if p.numel() <= 1 << 22:
                     self.start[id(p)] = p.detach().clone()
                     if p.ndim >= 2:
                         self._shape(self.names.parameter(p) or name, p)

@@ -18,7 +18,7 @@ def gradient_exploding(s: Signals) -> Finding | None:
     or grows a thousandfold from the last layer to the first.
     Why: no ordinary learning rate fits: one step throws the weights away, and the next
     gradients are larger still.
-    How: norm of gradient over norm of weights by layer, at the first two steps, before the
+    How: norm of gradient over norm of weights by layer, at the first step, before the
     learning rate can be the reason.
     Cure: normalize inputs and regression targets, He or Xavier initialization, normalization
     layers, clip the gradient norm (torch.nn.utils.clip_grad_norm_).
@@ -28,7 +28,7 @@ def gradient_exploding(s: Signals) -> Finding | None:
     """
     early = {
         layer["place"]: max(
-            (v for step, v in s.series(layer["place"], "gradient_ratio") if step <= 1), default=0.0
+            (v for step, v in s.series(layer["place"], "gradient_ratio") if step == 0), default=0.0
         )
         for layer in s.layers
     }

@@ -38,6 +38,8 @@ def label_noise(s: Signals) -> Finding | None:
     reached = [s.last("trial", f"rate x{f}") for f in ("1", "0.1", "10", "100", "1000")]
     helped = start - min((v for v in reached if math.isfinite(v)), default=start)
     nothing = score < 0.15 and last < 0.3 * first and helped < 0.03 * abs(start)
+    unrelated = score > 0.15 and _no_better_than_chance(s)
+    nothing = nothing or unrelated
     if not partly and not nothing:
         return None
     text = (f"{error:.0%} of the training samples contradict the network, and their labels rank at {rank:.2f} among the other "
@@ -51,3 +53,12 @@ def label_noise(s: Signals) -> Finding | None:
         training_error=error, label_rank=rank if math.isfinite(rank) else -1.0, learned=score,
         one_batch_first=first, one_batch_last=last,
     )  # fmt: skip
+
+
+def _no_better_than_chance(s: Signals) -> bool:
+    # Something was memorized, but on validation samples the answer is as good as a guess.
+    error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
+    guess = 1 - s.facts.get("majority", 1.0)
+    if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
+        return False
+    return error > guess - 2 * math.sqrt(guess * (1 - guess) / n)

@@ -6,7 +6,7 @@ import math
 
 from visus.doctor.progress import chance, learned, losses, plain
 from visus.doctor.rules import Finding, finding, rule
-from visus.doctor.signals import Signals, median, spread
+from visus.doctor.signals import Signals, median
 
 
 @rule(asks=("loss", "trials", "steps", "updates"),
@@ -29,8 +29,8 @@ def loss_oscillating(s: Signals) -> Finding | None:
     if len(values) < 40 or not plain(s) or not level > 0:
         return None
     smooth = [median(values[max(i - 4, 0) : i + 5]) for i in range(len(values))]
-    noise = spread([v - m for v, m in zip(values, smooth, strict=True)], 0.0)
-    swings = turns(smooth, max(0.25 * level, 2 * noise))
+    noise = median(abs(v - m) for v, m in zip(values, smooth, strict=True))
+    swings = turns(smooth, max(0.25 * level, 2.5 * noise))
     if swings < 3 or learned(s) > 0.9:
         return None
     tests = list(zip(s.values("step", "before"), s.values("step", "after"), strict=False))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import chance, long_enough, plain
+from visus.doctor.progress import chance, half, long_enough, plain
 from visus.doctor.rules import Finding, finding, rule
-from visus.doctor.signals import Signals
+from visus.doctor.signals import Signals, median
 
 
 @rule(asks=("norms", "loss", "trials"),
@@ -27,9 +27,12 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
         return None
     with_batch, with_running = s.median("switch", "batch"), s.median("switch", "eval")
     trained = [p for p in s.places("norm_training") if s.median(p, "norm_training") > 0.5]
-    if not trained or not with_running > 1.5 * with_batch + 0.2 * chance(s):
+    if not trained:
         return None
     worst = max(trained, key=lambda p: s.last(p, "norm_ratio", 0))
+    stale = median(half(s.values(worst, "norm_ratio")), 0.0) > 0.7
+    if not with_running > (1.3 if stale else 1.6) * with_batch + (0.1 if stale else 0.25) * chance(s):
+        return None
     momentum = s.facts["norms"].get(worst, {}).get("momentum")
     return finding(
         "error" if with_running > chance(s) else "warning", 0.9, worst, s.steps,

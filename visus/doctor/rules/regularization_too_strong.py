@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import end, half, learned, long_enough, plain
+from visus.doctor.progress import diverged, end, half, learned, long_enough, plain
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -22,7 +22,7 @@ def regularization_too_strong(s: Signals) -> Finding | None:
     Not: strong regularization in a network that learns is left alone.
     Source: the lecture's table of symptoms; Krogh, Hertz 1992; Srivastava et al. 2014.
     """
-    if not plain(s) or not long_enough(s) or learned(s) > 0.7:
+    if not plain(s) or not long_enough(s) or learned(s) > 0.7 or diverged(s):
         return None
     decay = next((o["decay"] for o in s.facts.get("optimizers", [])), 0.0)
     rate = median(s.values("optimizer", "rate"), 0.0)
@@ -38,11 +38,14 @@ def regularization_too_strong(s: Signals) -> Finding | None:
                       if d > 0), 1.0)  # fmt: skip
     dropout = s.facts.get("dropout", 0.0)
     noisy = dropout >= 0.7 and s.median("switch", "train") > 1.1 * s.median("switch", "eval")
+    strong_start = s.first("loss", "total", 1.0) > 1.5 * s.first("loss", "data", 1.0)
     if pull > 1:
         text, where = (
             f"weight decay {decay:g} pulls {pull:.1f} times as hard as the gradient of the loss",
             "optimizer",
         )
+    elif shrunk < 0.3 and (strong_start or decay > 1e-3):
+        text, where = f"the penalty on the weights has taken {1 - shrunk:.0%} of them", "loss"
     elif penalty > 2 and _penalty_moves(s):
         text, where = (
             f"the penalty makes up {1 - 1 / penalty:.0%} of the loss that is minimized",

@@ -11,7 +11,7 @@ from visus.doctor.signals import Signals
       because=("init-symmetric", "init-too-small", "init-too-large", "parameter-not-updated", "parameter-without-gradient",
                "activation-saturated", "relu-dead", "gradient-vanishing", "learning-rate-too-small", "learning-rate-too-large",
                "input-not-normalized", "loss-mismatch", "label-invalid", "output-range", "not-shuffled", "gradient-not-zeroed",
-               "regularization-too-strong", "loss-not-finite", "gradient-exploding", "label-noise"))  # fmt: skip
+               "regularization-too-strong", "loss-not-finite", "gradient-exploding", "label-noise", "activation-not-zero-centered", "loss-oscillating"))  # fmt: skip
 def underfitting(s: Signals) -> Finding | None:
     """The network cannot fit even the data it is trained on.
 
