@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Generator, Tensor
 
 from visus.data.jitter import jitters, within
@@ -31,4 +30,7 @@ class Flip:
 
 def mirrored(images: Tensor, chosen: Tensor, axis: int) -> Tensor:
     """A copy with the chosen images, bool `(N,)`, reversed along `axis`."""
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(axis), images)
+    # Half of the images are moved and half copied as they lie: faster than torch.where.
+    out, which = images.clone(), chosen.nonzero()[:, 0]
+    out[which] = images[which].flip(axis)
+    return out
