@@ -5,8 +5,8 @@ holds a hash of the sources, so an old build is never taken for a new one. It le
 symbols open: at load they are torch's, so both share one pool of threads.
 
 A library is looked for beside this file (built at install), then in the user's cache, where the
-first use builds it once; a build goes to a temporary name and is renamed, so processes that do
-it at the same time do no harm. Without a compiler PyTorch serves. VISUS_KERNELS=torch skips C++.
+first use builds it once (in a checkout: beside this file); a build is locked, goes to a temporary
+name and is renamed, so processes may start at the same time. Without a compiler PyTorch serves. VISUS_KERNELS=torch skips C++.
 Nothing here imports torch: setup.py runs this file alone.
 """
 
@@ -86,11 +86,21 @@ def _run(*command: str | Path) -> None:
 
 
 def find_or_build(isa: str) -> Path:
-    """The library for `isa`, built into the user's cache where there is none yet."""
+    """The library for `isa`; where there is none, one process builds it and the others wait."""
     found = find(isa)
-    if found is None and os.environ.get("VISUS_KERNELS") != "torch" and compiler():
-        print("visus: building the C++ kernels, once (about half a minute)", file=sys.stderr)
-    return found or build(isa, cache())
+    if found or compiler() is None or platform.system() != "Linux":
+        return found or build(isa, cache())
+    import fcntl
+
+    checkout = (HERE.parents[1] / "pyproject.toml").exists() and os.access(HERE, os.W_OK)
+    folder = HERE if checkout else cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".building.so", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (found := find(isa)) is None:
+            print("visus: building the C++ kernels, once (about half a minute)", file=sys.stderr)
+            found = build(isa, folder)
+    return found
 
 
 def build_all(folder: Path = HERE) -> list[str]:

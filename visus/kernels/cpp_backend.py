@@ -96,6 +96,11 @@ def address(t: Tensor | None) -> int:
     return 0 if t is None else t.data_ptr()
 
 
+def served(x: Tensor) -> bool:
+    """Whether the C++ kernels take `x`."""
+    return x.device.type == "cpu" and x.numel() > 0 and _library()[0] is not None
+
+
 # ---- the four passes ------------------------------------------------------------------
 
 moments, apply = torch_backend.moments, torch_backend.apply

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from visus.kernels import cpp_rows
+from visus.kernels.cpp_backend import served
 from visus.kernels.normalize import Algebra, Running, Tensors
 from visus.kernels.torch_backend import ACTIVATIONS, computing
 
@@ -38,16 +40,30 @@ class Rows(Algebra):
     def forward(
         self, x: Tensor, tensors: Tensors, act: str, alpha: float, running: Running = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        if served(x):
+            y, saved = cpp_rows.forward(x, tensors, self._view(x), self.spec[0], act, alpha)
+            return y, [], [saved]
         y = self.differentiable(x, tensors, act, alpha)
         return torch.empty_like(x).copy_(y), [], []
 
     def outputs_like(self, x: Tensor, tensors: Tensors) -> list[Tensor]:
-        return [torch.empty_like(x)]
+        if not served(x):
+            return [torch.empty_like(x)]
+        job = cpp_rows.View(x, self._view(x))
+        return [torch.empty_like(x), x.new_empty((3, job.sets), dtype=computing(x))]
+
+    def _view(self, x: Tensor) -> int:
+        """Over how many last axes, or 0 for the channels of each pixel."""
+        return self.spec[1]
 
     def backward(
         self, g: Tensor, x: Tensor, tensors: Tensors, saved: list[Tensor], act: str, alpha: float
     ) -> tuple[Tensor, Tensors]:
         """dx = (k - mean(k) - xhat mean(k xhat)) / sigma, where k = gamma h."""
+        if served(x):
+            return cpp_rows.backward(
+                g, x, tensors, saved[0], self._view(x), self.spec[0], act, alpha
+            )
         xhat, inverse = self._normal(x)
         h = g.to(xhat.dtype) * ACTIVATIONS[act][1](self._affine(xhat, tensors), alpha)
         k = h if tensors[0] is None else h * self._wide(tensors[0], xhat)
@@ -69,6 +85,9 @@ class Pixels(Rows):
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return (1,)
+
+    def _view(self, x: Tensor) -> int:
+        return 0
 
     def _wide(self, t: Tensor, x: Tensor) -> Tensor:
         return t.reshape(-1, *[1] * (x.dim() - 2))

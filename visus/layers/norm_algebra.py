@@ -10,15 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from visus import kernels
 from visus.kernels import cpp_norms
+from visus.kernels.cpp_backend import served
 from visus.kernels.normalize import Algebra, Tensors, plane_size, update
 from visus.kernels.torch_backend import computing
-
-
-def served(x: Tensor) -> bool:
-    """Whether the C++ kernels take `x`."""
-    return x.device.type == "cpu" and x.numel() > 0 and kernels.load("cpp")[0] is not None
 
 
 def union(mean: Tensor, var: Tensor, axes: tuple[int, ...] | int) -> tuple[Tensor, Tensor]:
@@ -51,7 +46,8 @@ class InOneCall(Algebra):
     def forward(self, x, tensors, act, alpha, running=None):  # type: ignore[no-untyped-def]
         if not served(x):
             return super().forward(x, tensors, act, alpha, running)
-        eps, gate, groups = spec = self.cpp()
+        spec = self.cpp()
+        gate = spec[1]
         tensors = list(tensors)
         direct = running is not None and gate != 0 and running[0].dtype == computing(x)
         y, saved = cpp_norms.forward(x, tensors, spec, act, alpha, running if direct else None)
@@ -73,7 +69,7 @@ class InOneCall(Algebra):
         found = super().outputs_like(x, tensors)
         if not served(x):
             return found
-        eps, gate, groups = self.cpp()
+        _, gate, groups = self.cpp()
         own = x.shape[0] * (groups or (0 if gate == 1 else x.shape[1]))
         size = 2 * (own + (0 if groups or gate == 0 else x.shape[1]))
         return [*found[: 1 + self.observes], x.new_empty(size, dtype=torch.float64)]

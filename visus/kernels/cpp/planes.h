@@ -76,21 +76,22 @@ template <class T> struct Planes {
 
   template <int ACT> static VISUS_APART void sums(const T* g, const T* x, int64_t s, const Small<A>& k, A alpha, double& sg, double& sx) {
     double tg = 0, tx = 0;
-    for (int64_t t = 0; t < s; t += TILE) {
-      int64_t n = std::min(TILE, s - t), i = 0;
+    for (int64_t t = 0; t < s; t += TILE / 4) {
+      int64_t n = std::min(TILE / 4, s - t), i = 0;
       const T *gt = g + t, *xt = x + t;
-      V h0[2] = {}, h1[2] = {};
+      V h0[4] = {}, h1[4] = {};
       auto f = [&](V gv, V xv, int j) {
         V d = (xv - k.hi) - k.lo;
         V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
         h0[j] += h;
         h1[j] += h * d;
       };
-      for (; i + 2 * L <= n; i += 2 * L) { f(load(gt + i), load(xt + i), 0); f(load(gt + i + L), load(xt + i + L), 1); }
-      for (; i + L <= n; i += L) f(load(gt + i), load(xt + i), 0);
-      if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 1);
-      tg += total(h0[0] + h0[1]);
-      tx += total(h1[0] + h1[1]);
+      for (; i + 4 * L <= n; i += 4 * L)
+        for (int j = 0; j < 4; j++) f(load(gt + i + j * L), load(xt + i + j * L), j);
+      for (int j = 0; i + L <= n; i += L, j++) f(load(gt + i), load(xt + i), j);
+      if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 3);
+      tg += exact((h0[0] + h0[1]) + (h0[2] + h0[3]));
+      tx += exact((h1[0] + h1[1]) + (h1[2] + h1[3]));
     }
     sg = tg;
     sx = tx;
@@ -113,136 +114,135 @@ template <class T> struct Planes {
   }
 
   // ---- rows of C channels --------------------------------------------------------------
+  // Four rows at a time, so that the numbers of a channel are read once for all of them.
 
   // Numbers by channel, each an array over c.
   struct Wide { const A *hi, *lo, *a, *b, *p, *q, *r; };
+  static constexpr int ROWS = 4;
+  static constexpr int64_t CHUNK = 1024;  // channels at a time
 
-  static int64_t tile_rows(int64_t c) { return std::max<int64_t>(8, std::min<int64_t>(256, 8192 / c)); }
+  // f(j, many): many = L, or fewer at the end
+  template <class F> static VISUS_INLINE void along(int64_t c, F f) {
+    int64_t j = 0;
+    for (; j + L <= c; j += L) f(j, std::integral_constant<int, L>());
+    if (j < c) f(j, int(c - j));
+  }
+  template <class P, class N> static VISUS_INLINE V at(const P* p, N n) {
+    if constexpr (std::is_same_v<N, int>) return load(p, n); else return load(p);
+  }
+  template <class P, class N> static VISUS_INLINE void put(P* p, V v, N n, bool past) {
+    if constexpr (std::is_same_v<N, int>) store(p, v, n); else if (past) stream(p, v); else store(p, v);
+  }
+  // f(i, how many rows): ROWS at a time, then one by one
+  template <class F> static VISUS_INLINE void down(int64_t rows, F f) {
+    int64_t i = 0;
+    for (; i + ROWS <= rows; i += ROWS) f(i, std::integral_constant<int, ROWS>());
+    for (; i < rows; i++) f(i, std::integral_constant<int, 1>());
+  }
+  static int64_t tile_rows(int64_t c) { return std::max<int64_t>(8, std::min<int64_t>(256, 6144 / c)); }
 
-  // mean[c], square[c] over the rows; the columns of a tile are held in registers.
+  // mean[c], square[c] over the rows.
   static VISUS_APART void moments_rows(const T* x, int64_t rows, int64_t c, double* mean, double* square) {
-    int64_t step = tile_rows(c);
+    for (int64_t j = 0; j < c; j += CHUNK) moments_chunk(x + j, rows, std::min(CHUNK, c - j), c, mean + j, square + j);
+  }
+  static VISUS_APART void moments_chunk(const T* x, int64_t rows, int64_t width, int64_t c, double* mean, double* square) {
+    A k[CHUNK + L], d1[CHUNK + L], d2[CHUNK + L];
+    const int64_t step = tile_rows(width);
     for (int64_t t = 0; t < rows; t += step) {
-      int64_t n = std::min(step, rows - t), j = 0;
+      const int64_t n = std::min(step, rows - t);
       const T* xt = x + t * c;
-      for (; j + 4 * L <= c; j += 4 * L) columns<4>(xt + j, n, c, 4 * L, double(t), mean + j, square + j);
-      for (; j + L <= c; j += L) columns<1>(xt + j, n, c, L, double(t), mean + j, square + j);
-      if (j < c) columns<1>(xt + j, n, c, int(c - j), double(t), mean + j, square + j);
+      for (int64_t j = 0; j < width; j++) k[j] = d1[j] = d2[j] = 0;
+      down(n, [&](int64_t i, auto many) {
+        along(width, [&](int64_t j, auto w) {
+          V s = load(k + j);
+          for (int r = 0; r < many; r++) s += at(xt + (i + r) * c + j, w);
+          store(k + j, s);
+        });
+      });
+      const A share = A(1) / A(n);
+      for (int64_t j = 0; j < width; j++) k[j] *= share;
+      down(n, [&](int64_t i, auto many) {
+        along(width, [&](int64_t j, auto w) {
+          V m = load(k + j), s1 = load(d1 + j), s2 = load(d2 + j);
+          for (int r = 0; r < many; r++) { V d = at(xt + (i + r) * c + j, w) - m; s1 += d; s2 += d * d; }
+          store(d1 + j, s1);
+          store(d2 + j, s2);
+        });
+      });
+      merge(k, d1, d2, double(n), double(t), width, mean, square);
     }
   }
-  template <int W> static VISUS_INLINE void columns(const T* x, int64_t n, int64_t c, int width, double before, double* mean, double* square) {
-    bool full = width == W * L;
-    auto at = [&](const T* p) { return full ? load(p) : load(p, width); };
-    V s[W] = {}, k[W], d1[W] = {}, d2[W] = {};
-    for (int64_t i = 0; i < n; i++)
-      for (int j = 0; j < W; j++) s[j] += at(x + i * c + j * L);
-    for (int j = 0; j < W; j++) k[j] = s[j] / A(n);
-    for (int64_t i = 0; i < n; i++)
-      for (int j = 0; j < W; j++) { V d = at(x + i * c + j * L) - k[j]; d1[j] += d; d2[j] += d * d; }
-    A kk[W * L], m1[W * L], m2[W * L];
-    for (int j = 0; j < W; j++) { store(kk + j * L, k[j]); store(m1 + j * L, d1[j]); store(m2 + j * L, d2[j]); }
-    double inverse = 1.0 / double(n), share = double(n) / (before + double(n));
-    for (int j = 0; j < width; j++) {
-      double m = double(kk[j]) + m1[j] * inverse, v = m2[j] - double(m1[j]) * m1[j] * inverse;
-      if (before == 0) { mean[j] = m; square[j] = v; continue; }
-      double d = m - mean[j];
-      mean[j] += d * share;
-      square[j] += v + d * d * before * share;
+  static VISUS_INLINE void merge(const A* k, const A* d1, const A* d2, double n, double before, int64_t width, double* mean, double* square) {
+    const double inverse = 1.0 / n, share = n / (before + n);
+    for (int64_t j = 0; j < width; j++) {
+      double m = double(k[j]) + d1[j] * inverse, v = d2[j] - double(d1[j]) * d1[j] * inverse;
+      double m0 = before == 0 ? m : mean[j], v0 = before == 0 ? 0.0 : square[j], d = m - m0;
+      mean[j] = m0 + d * share;
+      square[j] = v0 + v + d * d * before * share;
     }
+  }
+
+  static VISUS_INLINE bool streams(const T* p, int64_t c, bool past) {
+    return past && c % L == 0 && uintptr_t(p) % (L * sizeof(T)) == 0;
   }
 
   template <int ACT> static VISUS_APART void apply_rows(const T* x, T* y, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
-    past = past && (c * sizeof(T)) % (L * sizeof(T)) == 0 && uintptr_t(y) % (L * sizeof(T)) == 0;
-    int64_t step = tile_rows(c);
-    for (int64_t t = 0; t < rows; t += step) {
-      int64_t n = std::min(step, rows - t), j = 0;
-      const T* xt = x + t * c;
-      T* yt = y + t * c;
-      for (; j + 4 * L <= c; j += 4 * L) apply_columns<ACT, 4>(xt + j, yt + j, n, c, 4 * L, k, j, alpha, past);
-      for (; j + L <= c; j += L) apply_columns<ACT, 1>(xt + j, yt + j, n, c, L, k, j, alpha, past);
-      if (j < c) apply_columns<ACT, 1>(xt + j, yt + j, n, c, int(c - j), k, j, alpha, false);
-    }
-  }
-  template <int ACT, int W> static VISUS_INLINE void apply_columns(const T* x, T* y, int64_t n, int64_t c, int width, const Wide& k, int64_t j0, A alpha, bool past) {
-    bool full = width == W * L;
-    V hi[W], lo[W], a[W], b[W];
-    for (int j = 0; j < W; j++) {
-      auto at = [&](const A* p) { return full ? load(p + j0 + j * L) : load(p + j0, width); };
-      hi[j] = at(k.hi), lo[j] = at(k.lo), a[j] = at(k.a), b[j] = at(k.b);
-    }
-    auto f = [&](V v, int j) { return act<ACT>(((v - hi[j]) - lo[j]) * a[j] + b[j], alpha); };
-    if (!full)
-      for (int64_t i = 0; i < n; i++) store(y + i * c, f(load(x + i * c, width), 0), width);
-    else if (past)
-      for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < W; j++) stream(y + i * c + j * L, f(load(x + i * c + j * L), j));
-    else
-      for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < W; j++) store(y + i * c + j * L, f(load(x + i * c + j * L), j));
+    past = streams(y, c, past);
+    down(rows, [&](int64_t i, auto many) {
+      along(c, [&](int64_t j, auto w) {
+        V hi = at(k.hi + j, w), lo = at(k.lo + j, w), a = at(k.a + j, w), b = at(k.b + j, w);
+        for (int r = 0; r < many; r++) {
+          const int64_t o = (i + r) * c + j;
+          put(y + o, act<ACT>(((at(x + o, w) - hi) - lo) * a + b, alpha), w, past);
+        }
+      });
+    });
   }
 
   // Adds to sg[c], sx[c].
   template <int ACT> static VISUS_APART void sums_rows(const T* g, const T* x, int64_t rows, int64_t c, const Wide& k, A alpha, double* sg, double* sx) {
-    int64_t step = tile_rows(c);
-    for (int64_t t = 0; t < rows; t += step) {
-      int64_t n = std::min(step, rows - t), j = 0;
-      const T *gt = g + t * c, *xt = x + t * c;
-      for (; j + 2 * L <= c; j += 2 * L) sum_columns<ACT, 2>(gt + j, xt + j, n, c, 2 * L, k, j, alpha, sg + j, sx + j);
-      for (; j + L <= c; j += L) sum_columns<ACT, 1>(gt + j, xt + j, n, c, L, k, j, alpha, sg + j, sx + j);
-      if (j < c) sum_columns<ACT, 1>(gt + j, xt + j, n, c, int(c - j), k, j, alpha, sg + j, sx + j);
+    for (int64_t j = 0; j < c; j += CHUNK) {
+      const Wide part = {k.hi + j, k.lo + j, k.a + j, k.b + j, k.p + j, k.q + j, k.r + j};
+      sums_chunk<ACT>(g + j, x + j, rows, std::min(CHUNK, c - j), c, part, alpha, sg + j, sx + j);
     }
   }
-  template <int ACT, int W> static VISUS_INLINE void sum_columns(const T* g, const T* x, int64_t n, int64_t c, int width, const Wide& k, int64_t j0, A alpha, double* sg, double* sx) {
-    bool full = width == W * L;
-    V hi[W], lo[W], a[W], b[W], h0[W] = {}, h1[W] = {};
-    for (int j = 0; j < W; j++) {
-      auto at = [&](const A* p) { return full ? load(p + j0 + j * L) : load(p + j0, width); };
-      hi[j] = at(k.hi), lo[j] = at(k.lo), a[j] = at(k.a), b[j] = at(k.b);
+  template <int ACT> static VISUS_APART void sums_chunk(const T* g, const T* x, int64_t rows, int64_t width, int64_t c, const Wide& k, A alpha, double* sg, double* sx) {
+    A h0[CHUNK + L], h1[CHUNK + L];
+    for (int64_t t = 0; t < rows; t += 64) {
+      for (int64_t j = 0; j < width; j++) h0[j] = h1[j] = 0;
+      down(std::min<int64_t>(64, rows - t), [&](int64_t i, auto many) {
+        along(width, [&](int64_t j, auto w) {
+          V hi = at(k.hi + j, w), lo = at(k.lo + j, w), a{}, b{}, s0 = load(h0 + j), s1 = load(h1 + j);
+          if constexpr (ACT != NONE) a = at(k.a + j, w), b = at(k.b + j, w);
+          for (int r = 0; r < many; r++) {
+            const int64_t o = (t + i + r) * c + j;
+            V d = (at(x + o, w) - hi) - lo;
+            V h = ACT == NONE ? at(g + o, w) : pull<ACT>(at(g + o, w), d * a + b, alpha);
+            s0 += h;
+            s1 += h * d;
+          }
+          store(h0 + j, s0);
+          store(h1 + j, s1);
+        });
+      });
+      for (int64_t j = 0; j < width; j++) { sg[j] += h0[j]; sx[j] += h1[j]; }
     }
-    for (int64_t i = 0; i < n; i++)
-      for (int j = 0; j < W; j++) {
-        auto at = [&](const T* p) { return full ? load(p + i * c + j * L) : load(p + i * c, width); };
-        V d = (at(x) - hi[j]) - lo[j];
-        V h = ACT == NONE ? at(g) : pull<ACT>(at(g), d * a[j] + b[j], alpha);
-        h0[j] += h;
-        h1[j] += h * d;
-      }
-    A s0[W * L], s1[W * L];
-    for (int j = 0; j < W; j++) { store(s0 + j * L, h0[j]); store(s1 + j * L, h1[j]); }
-    for (int j = 0; j < width; j++) { sg[j] += s0[j]; sx[j] += s1[j]; }
   }
 
   template <int ACT> static VISUS_APART void write_rows(const T* g, const T* x, T* dx, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
-    past = past && (c * sizeof(T)) % (L * sizeof(T)) == 0 && uintptr_t(dx) % (L * sizeof(T)) == 0;
-    int64_t step = tile_rows(c);
-    for (int64_t t = 0; t < rows; t += step) {
-      int64_t n = std::min(step, rows - t), j = 0, o = t * c;
-      for (; j + 2 * L <= c; j += 2 * L) write_columns<ACT, 2>(g + o + j, x + o + j, dx + o + j, n, c, 2 * L, k, j, alpha, past);
-      for (; j + L <= c; j += L) write_columns<ACT, 1>(g + o + j, x + o + j, dx + o + j, n, c, L, k, j, alpha, past);
-      if (j < c) write_columns<ACT, 1>(g + o + j, x + o + j, dx + o + j, n, c, int(c - j), k, j, alpha, false);
-    }
-  }
-  template <int ACT, int W> static VISUS_INLINE void write_columns(const T* g, const T* x, T* dx, int64_t n, int64_t c, int width, const Wide& k, int64_t j0, A alpha, bool past) {
-    bool full = width == W * L;
-    V hi[W], lo[W], a[W], b[W], p[W], q[W], r[W];
-    for (int j = 0; j < W; j++) {
-      auto at = [&](const A* v) { return full ? load(v + j0 + j * L) : load(v + j0, width); };
-      hi[j] = at(k.hi), lo[j] = at(k.lo), a[j] = at(k.a), b[j] = at(k.b), p[j] = at(k.p), q[j] = at(k.q), r[j] = at(k.r);
-    }
-    auto f = [&](V gv, V xv, int j) {
-      V d = (xv - hi[j]) - lo[j];
-      V h = ACT == NONE ? gv : pull<ACT>(gv, d * a[j] + b[j], alpha);
-      return h * p[j] + (d * q[j] + r[j]);
-    };
-    if (!full)
-      for (int64_t i = 0; i < n; i++) store(dx + i * c, f(load(g + i * c, width), load(x + i * c, width), 0), width);
-    else
-      for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < W; j++) {
-          int64_t at = i * c + j * L;
-          V v = f(load(g + at), load(x + at), j);
-          if (past) stream(dx + at, v); else store(dx + at, v);
+    past = streams(dx, c, past);
+    down(rows, [&](int64_t i, auto many) {
+      along(c, [&](int64_t j, auto w) {
+        V hi = at(k.hi + j, w), lo = at(k.lo + j, w), p = at(k.p + j, w), q = at(k.q + j, w), s = at(k.r + j, w), a{}, b{};
+        if constexpr (ACT != NONE) a = at(k.a + j, w), b = at(k.b + j, w);
+        for (int r = 0; r < many; r++) {
+          const int64_t o = (i + r) * c + j;
+          V d = (at(x + o, w) - hi) - lo;
+          V h = ACT == NONE ? at(g + o, w) : pull<ACT>(at(g + o, w), d * a + b, alpha);
+          put(dx + o, h * p + (d * q + s), w, past);
         }
+      });
+    });
   }
 };
 

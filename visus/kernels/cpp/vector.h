@@ -159,6 +159,15 @@ VISUS_INLINE double total(VD v) {
 #endif
 }
 
+// The same in float64: the halves are widened before they are added.
+VISUS_INLINE double exact(VD v) { return total(v); }
+VISUS_INLINE double exact(VF v) {
+  typedef float Half __attribute__((vector_size(BYTES / 2)));
+  struct Halves { Half a, b; } h;
+  memcpy(&h, &v, sizeof h);
+  return total(__builtin_convertvector(h.a, VD) + __builtin_convertvector(h.b, VD));
+}
+
 // ---- activations -----------------------------------------------------------------------
 
 enum Act { NONE, RELU, LEAKY, ELU, SIGMOID, TANH };
