@@ -53,7 +53,9 @@ def images_cifar(rng):
         names = sorted(p.name for p in CIFAR.iterdir())
         for label, name in enumerate(names):
             for path in sorted((CIFAR / name).glob("*.jpg"))[:200]:
-                _cifar.append((torch.tensor(numpy.asarray(Image.open(path).convert("RGB"))).clone(), label))
+                _cifar.append(
+                    (torch.tensor(numpy.asarray(Image.open(path).convert("RGB"))).clone(), label)
+                )
     order = list(range(len(_cifar)))
     rng.shuffle(order)
     x = torch.stack([_cifar[i][0] for i in order]).permute(0, 3, 1, 2).float() / 255
@@ -85,7 +87,9 @@ def moons(rng):
     g = torch.Generator().manual_seed(rng.randrange(9999))
     t = torch.rand(1600, generator=g) * math.pi
     side = (torch.rand(1600, generator=g) > 0.5).float()
-    x = torch.stack([torch.cos(t) * (1 - 2 * side) + side, torch.sin(t) * (1 - 2 * side) + 0.5 * side], 1)
+    x = torch.stack(
+        [torch.cos(t) * (1 - 2 * side) + side, torch.sin(t) * (1 - 2 * side) + 0.5 * side], 1
+    )
     return x + 0.1 * torch.randn(1600, 2, generator=g), side.long(), 2, "classification"
 
 
@@ -113,7 +117,10 @@ class Conv(nn.Module):
     def __init__(self, rng, channels, out, norm=None, dropout=0.0):
         super().__init__()
         w = rng.choice([8, 16])
-        self.conv1, self.conv2 = nn.Conv2d(channels, w, 3, padding=1), nn.Conv2d(w, 2 * w, 3, padding=1)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(channels, w, 3, padding=1),
+            nn.Conv2d(w, 2 * w, 3, padding=1),
+        )
         self.norm1, self.norm2 = (norm(w), norm(2 * w)) if norm else (nn.Identity(), nn.Identity())
         self.drop = nn.Dropout(dropout)
         self.fc1, self.fc2 = nn.LazyLinear(64), nn.Linear(64, out)
@@ -146,7 +153,9 @@ class Program:
         self.dropout = rng.choice([0.0, 0.0, 0.2, 0.4])
         self.act, self.depth = activation(rng), None
         self.optimizer = rng.choice(["adam", "adamw", "sgd"])
-        self.rate = {"adam": 2e-3, "adamw": 3e-3, "sgd": 0.02}[self.optimizer] * rng.choice([0.7, 1.0, 1.5])
+        self.rate = {"adam": 2e-3, "adamw": 3e-3, "sgd": 0.02}[self.optimizer] * rng.choice(
+            [0.7, 1.0, 1.5]
+        )
         self.momentum, self.decay = 0.9, rng.choice([0.0, 1e-4])
         self.schedule = rng.choice([None, None, "cosine", "step", "one-cycle"])
         self.loader, self.validate = rng.random() < 0.5, rng.random() < 0.8
@@ -288,9 +297,7 @@ def fault_input(p):
 
 
 def fault_labels(p):
-    if p.task == "classification":
-        p.y = p.y + 1
-    elif p.task == "binary":
+    if p.task == "classification" or p.task == "binary":
         p.y = p.y + 1
     else:
         p.y = p.y.clone()
@@ -568,7 +575,13 @@ def thresholds(s) -> set[str]:
         found |= {"gradient-exploding", "loss-not-finite"}
     places = [layer["place"] for layer in s.layers if s.values(layer["place"], "gradient")]
     if len(places) > 1:
-        ratio = [a / b for a, b in zip(s.values(places[0], "gradient"), s.values(places[-1], "gradient"), strict=False) if b]
+        ratio = [
+            a / b
+            for a, b in zip(
+                s.values(places[0], "gradient"), s.values(places[-1], "gradient"), strict=False
+            )
+            if b
+        ]
         found |= {"gradient-vanishing"} if ratio and min(ratio) < 1e-3 else set()
         found |= {"gradient-exploding"} if ratio and max(ratio) > 10 else set()
     if any(s.last(p, "zero", 0) > 0.7 for p in places):
@@ -579,7 +592,9 @@ def thresholds(s) -> set[str]:
         early, late = sum(values[10:20]) / 10, sum(values[-10:]) / 10
         if late > 0.99 * early:
             found |= {"learning-rate-too-small"}
-        if any(b > a for a, b in zip(values[-20:], values[-19:], strict=False)) and max(values[-20:]) > 1.5 * min(values[-20:]):
+        if any(b > a for a, b in zip(values[-20:], values[-19:], strict=False)) and max(
+            values[-20:]
+        ) > 1.5 * min(values[-20:]):
             found.add("loss-oscillating")
     if s.last("input", "max", 0) > 1 or s.last("input", "min", 0) < -1:
         found.add("input-not-normalized")
@@ -632,7 +647,9 @@ def report(rows: list[dict]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=120)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--half", choices=["tuning", "observed"], default="observed")

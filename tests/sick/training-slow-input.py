@@ -21,28 +21,26 @@ class Slow(Dataset):
         return self.x[i], self.y[i]
 
 
-def program(seconds):
+def train(batches):
     model = mlp(64, 64, 10)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    for x, y in _twice(DataLoader(Slow(seconds), 16, shuffle=True)):
-        loss = F.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-def _twice(loader):
-    yield from loader
-    yield from loader
+    for _ in range(2):
+        for x, y in batches:
+            loss = F.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
 
 def sick():
-    program(1e-3)
+    train(DataLoader(Slow(1e-3), 16, shuffle=True))
 
 
 def healthy():
-    program(0.0)
+    x, y, *_ = digits()
+    train([(x[k : k + 16], y[k : k + 16]) for k in range(0, 320, 16)])
 
 
 def cured():
-    program(0.0)
+    """Read once, kept in memory."""
+    train(list(DataLoader(Slow(0.0), 16, shuffle=True)))

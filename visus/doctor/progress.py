@@ -74,8 +74,9 @@ def diverged(s: Signals) -> bool:
     if broken(s):
         first = next(i for i, v in enumerate(values) if not math.isfinite(v))
         before = values[max(first - 3, 0) : first]
-        return bool(before) and first > 1 and max(before) > 2 * max(begin(s), _base(s))
-    return end(s) > 1.5 * max(begin(s), _base(s), 1e-12)
+        return bool(before) and first > 1 and max(before) > 2 * max(min(values[:3]), _base(s))
+    # The first step may throw the loss up already: the lowest of the first three counts.
+    return end(s) > 1.5 * max(min(values[:3]), _base(s), 1e-12)
 
 
 def _base(s: Signals) -> float:

@@ -104,6 +104,7 @@ class Trials(Probe):
             shadow.put(final)
             self._one_batch(shadow)
             self._blind(shadow)
+            self._held_out(shadow)
 
     def _switch(self, shadow) -> None:
         """The same training batches in evaluation mode, batch statistics, and with dropout."""
@@ -248,6 +249,36 @@ class Trials(Probe):
             optimizer.step()
         self.signals.add("trial", "batch_first", 0, first)
         self.signals.add("trial", "batch_last", 0, last)
+
+    def _held_out(self, shadow) -> None:
+        """From the first weights, 120 steps of Adam on some batches: the error on the others."""
+        stored = [pair for pair in self.host.scores if pair[1]["kind"]]
+        held = len(stored) // 3
+        if not held or not self.start or not shadow.parameters():
+            return
+        self.limit = time.perf_counter() + max(2.0, 0.05 * self.host.clock.seconds)
+        shadow.put(self.start)
+        shadow.mode(True, dropout=False)
+        optimizer = torch.optim.Adam(shadow.parameters(), lr=2e-3)
+        reached = self._train(
+            shadow, optimizer, [kept for kept, _ in stored[held:]], [stored[0][0]], 120
+        )
+        if time.perf_counter() > self.limit or not math.isfinite(reached):
+            return
+        shadow.mode(False)
+        bad = [
+            found.wrong()
+            for kept, facts in stored[:held]
+            if (found := self._found(shadow, kept, facts, "train"))
+        ]
+        whole = (
+            torch.cat([b for b in bad if b is not None])
+            if any(b is not None for b in bad)
+            else None
+        )
+        if whole is not None:
+            self.signals.add("trial", "held_error", 0, float(whole.mean()))
+            self.signals.add("trial", "held_n", 0, whole.numel())
 
     def _blind(self, shadow) -> None:
         """Does the output depend on the input at all? (inputs set to zero)"""

@@ -30,6 +30,7 @@ class Updates(Probe):
         self.asked: set[int] = set()
         self.moved: set[int] = set()
         self.tried: set[int] = set()
+        self.paid: set[int] = set()  # parameters whose group had a rate above zero
 
     # -- the first state of every network, to compare with later
     def forward(self, module, tape, grad) -> None:
@@ -67,6 +68,8 @@ class Updates(Probe):
         if step == 0:
             self._describe(optimizer)
         if look:
+            for group in optimizer.param_groups:
+                self.paid.update(id(p) for p in group["params"] if float(group["lr"]) > 0)
             self._gradients(params, step)
             fit = sum(p.numel() for p in params) <= 1 << 24
             self.held = {id(p): p.detach().clone() for p in params} if fit else None
@@ -165,6 +168,7 @@ class Updates(Probe):
                     "granted": id(p) in self.granted, "asked": id(p) in self.asked,
                     "moved": moved, "tracked": start is not None, "size": p.numel(),
                     "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
+                        "paid": id(p) in self.paid,
                 })  # fmt: skip
         facts["parameters"], facts["size"] = rows, total
         foreign = sum(1 for key in in_optimizer if key not in {

@@ -11,7 +11,7 @@ from visus.doctor.signals import Signals, median
 
 @rule(asks=("loss", "steps", "trials", "updates"),
       because=("input-not-normalized", "init-too-large", "gradient-exploding", "gradient-not-zeroed", "label-invalid",
-               "loss-mismatch", "init-symmetric", "output-range", "not-shuffled"))  # fmt: skip
+               "loss-mismatch", "init-symmetric", "output-range", "not-shuffled", "norm-batch-too-small"))  # fmt: skip
 def learning_rate_too_large(s: Signals) -> Finding | None:
     """Steps are too long: they raise the loss they are meant to lower.
 
@@ -38,6 +38,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     better = (
         math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
     )
+    better = better or (same > 1.2 * start and lower[best] < start)
     poor = long_enough(s, 20) and learned(s) < 0.6
     grew = diverged(s)
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)

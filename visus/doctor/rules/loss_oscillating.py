@@ -15,7 +15,7 @@ from visus.doctor.signals import Signals, median
 def loss_oscillating(s: Signals) -> Finding | None:
     """The loss swings up and down instead of falling.
 
-    What: three times or more the smoothed loss rises by a quarter of its chance level and falls
+    What: three times or more the smoothed loss rises by 0.3 of its chance level and falls
     again, while the task is not learned.
     Why: steps overshoot the valley and climb the other side; with much momentum the weights
     swing through it for many steps. Progress along the valley is lost.
@@ -30,14 +30,14 @@ def loss_oscillating(s: Signals) -> Finding | None:
         return None
     smooth = [median(values[max(i - 4, 0) : i + 5]) for i in range(len(values))]
     noise = median(abs(v - m) for v, m in zip(values, smooth, strict=True))
-    swings = turns(smooth, max(0.25 * level, 2.5 * noise))
+    swings = turns(smooth, max(0.3 * level, 2.5 * noise))
     if swings < 3 or learned(s) > 0.9:
         return None
     tests = list(zip(s.values("step", "before"), s.values("step", "after"), strict=False))
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
     return finding(
         "warning", 0.75, "loss", 0,
-        f"The smoothed loss rose and fell {swings} times by more than a quarter of its chance level ({level:.3g}) "
+        f"The smoothed loss rose and fell {swings} times by more than 0.3 of its chance level ({level:.3g}) "
         f"in {len(values)} steps.",
         ["lower the learning rate or the momentum", "use larger batches, shuffle the data"],
         swings=swings, chance=level, momentum=momentum,

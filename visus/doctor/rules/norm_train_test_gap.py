@@ -30,8 +30,10 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
     if not trained:
         return None
     worst = max(trained, key=lambda p: s.last(p, "norm_ratio", 0))
-    stale = median(half(s.values(worst, "norm_ratio")), 0.0) > 0.7
-    if not with_running > (1.3 if stale else 1.6) * with_batch + (0.1 if stale else 0.25) * chance(s):
+    stale = median(half(s.values(worst, "norm_ratio")), 0.0) > 0.9  # variances off by 2.5 times
+    if not with_running > (1.15 if stale else 1.6) * with_batch + (
+        0.05 if stale else 0.25
+    ) * chance(s):
         return None
     momentum = s.facts["norms"].get(worst, {}).get("momentum")
     return finding(

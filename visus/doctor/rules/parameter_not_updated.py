@@ -34,7 +34,9 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         and not r["moved"]
         and r["tracked"]
     ]
-    stuck = [r for r in rows if r["tried"] and not r["shifted"] and not r["moved"]]
+    stuck = [
+        r for r in rows if r["tried"] and not r["paid"] and not r["shifted"] and not r["moved"]
+    ]
     last = s.layers[-1]["place"] if s.layers else ""
     trained = any(r["moved"] for r in rows)
     frozen = [

@@ -19,7 +19,8 @@ def relu_dead(s: Signals) -> Finding | None:
     How: for each unit, whether it was ever positive in the last four recorded batches.
     Cure: a smaller learning rate, biases that start at zero, He initialization, LeakyReLU, or
     normalization in front of the activation.
-    Not: sparse responses are fine: a unit counts as dead only when no sample at all wakes it.
+    Not: sparse responses are fine: a unit counts as dead only when no sample at all wakes it; up to
+    three quarters of such units are a remark, all positive inputs alone can cause that.
     Source: Maas, Hannun, Ng 2013, Rectifier nonlinearities; Lu et al. 2019, Dying ReLU.
     """
     shares = {
@@ -31,7 +32,7 @@ def relu_dead(s: Signals) -> Finding | None:
     if worst is None or shares[worst] < 0.5:
         return None
     points = s.series(worst, "dead")
-    fine = long_enough(s) and learned(s) > 0.7 and shares[worst] < 0.9
+    fine = shares[worst] < 0.75 or (long_enough(s) and learned(s) > 0.5 and shares[worst] < 0.95)
     return finding(
         "info" if fine else "error" if shares[worst] > 0.9 else "warning", 0.9, worst,
         next(step for step, v in points if v > 0.4),

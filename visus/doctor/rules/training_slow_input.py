@@ -10,7 +10,7 @@ from visus.doctor.signals import Signals
 def training_slow_input(s: Signals) -> Finding | None:
     """Steps wait for their data longer than they compute.
 
-    What: the data loader takes more than half of the time of a step, and over 4 ms.
+    What: the data loader takes more than 60 % of the time of a step, and over 5 ms.
     Why: the processor (or the graphics card) is idle while single samples are read and
     decoded.
     How: the time inside the loader's `next`, against the time of the step; the median over steps
@@ -20,7 +20,7 @@ def training_slow_input(s: Signals) -> Finding | None:
     Source: PyTorch performance tuning guide.
     """
     share, wait = s.median("loader", "share", 0.0), s.median("loader", "wait", 0.0)
-    if len(s.values("loader", "share")) < 5 or share < 0.5 or wait < 0.004:
+    if len(s.values("loader", "share")) < 5 or share < 0.6 or wait < 0.005:
         return None
     return finding(
         "warning", 0.9, "data loader", 0,

@@ -28,7 +28,7 @@ def underfitting(s: Signals) -> Finding | None:
     if not plain(s) or not long_enough(s) or learned(s) > 0.6 or not plateau(s):
         return None
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
-    if not last > 0.4 * first:
+    if not last > 0.6 * first:
         return None
     return finding(
         "warning", 0.75, "network", s.steps,
