@@ -17,6 +17,7 @@ def kernels(folder: Path) -> None:
     if os.environ.get("VISUS_KERNELS") == "torch":
         return
     spec = importlib.util.spec_from_file_location("visus_build", HERE / "build.py")
+    assert spec is not None and spec.loader is not None
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
     try:

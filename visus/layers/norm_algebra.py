@@ -156,6 +156,6 @@ class Switch(Algebra):
         batch = union(mean, var, 0) if fixed_mean is None else (fixed_mean, fixed_var)
         w, v = (t.to(mean.dtype).softmax(0) for t in (mean_weight, var_weight))  # type: ignore[union-attr]
         mu = w[0] * mean + w[1] * layer[0] + w[2] * batch[0]
-        spread = v[0] * var + v[1] * layer[1] + v[2] * batch[1]
+        spread = v[0] * var + v[1] * layer[1] + v[2] * batch[1]  # type: ignore[operator]
         inverse = torch.rsqrt(spread + eps)
         return _affine(inverse, (mean - mu) * inverse, weight, bias)

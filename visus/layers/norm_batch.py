@@ -42,8 +42,15 @@ class _Batch(Activated):
         act: Act = None, **more: Any,
     ):  # fmt: skip
         super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, **more
-        )  # type: ignore[call-arg]
+            num_features,
+            eps,
+            momentum,
+            affine,
+            track_running_stats,
+            device,
+            dtype,
+            **more,  # type: ignore[call-arg]
+        )
         self.act = checked(act)
 
     def forward(self: Any, input: Tensor) -> Tensor:
@@ -109,8 +116,15 @@ class _Instance(Activated):
         act: Act = None, **more: Any,
     ):  # fmt: skip
         super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, **more
-        )  # type: ignore[call-arg]
+            num_features,
+            eps,
+            momentum,
+            affine,
+            track_running_stats,
+            device,
+            dtype,
+            **more,  # type: ignore[call-arg]
+        )
         self.act = checked(act)
 
     def forward(self: Any, input: Tensor) -> Tensor:

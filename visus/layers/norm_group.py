@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visus.kernels.normalize import made, normalize
+from visus.kernels.normalize import Tensors, made, normalize
 from visus.kernels.rows import Pixels, Rows
 from visus.layers.norm_act import Act, Activated, activate, checked, parse
 from visus.layers.norm_algebra import Groups
@@ -102,7 +102,8 @@ class LayerNorm2d(Activated, nn.Module):
                 f"LayerNorm2d: expected (N, {self.num_channels}, H, W), got {tuple(input.shape)}"
             )
         act, alpha, after = parse(self.act)
-        algebra, tensors = made(Pixels, self.eps), [self.weight, self.bias]
+        algebra = made(Pixels, self.eps)
+        tensors: Tensors = [self.weight, self.bias]
         if ours(input):
             y = normalize(input, algebra, tensors, act, alpha)
         else:

@@ -65,7 +65,7 @@ class _BatchInstance(_Batch):
         y = normalize(input, mixture(self.eps, None), tensors, act, alpha, running)
         return y if after is None else after(y)
 
-    def _kept(self, x: Tensor) -> Tensor:
+    def _kept(self: Any, x: Tensor) -> Tensor:
         """The gate in [0, 1]; projected in training, so that it stays free to come back."""
         if torch.compiler.is_compiling() or watched(x) or not self.training:
             return self.gate.clamp(0, 1)
