@@ -24,7 +24,7 @@ class Plain(nn.Sequential):
     def __init__(self):
         super().__init__(
             conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(),
-            conv(8, 8, 2), nn.GroupNorm(4, 8), nn.LeakyReLU(0.25),
+            conv(8, 8, 2), nn.GroupNorm(4, 8), nn.LeakyReLU(0.2),
             conv(8, 8), nn.InstanceNorm2d(8, affine=True), nn.ELU(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(),
             nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 5),
