@@ -82,9 +82,10 @@ class Family(Mapping[str, Callable[..., Any]]):
         return len(self._load())
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
-        """The recipe options of a member: its parameters that have a default, in order."""
-        parameters = inspect.signature(self[name]).parameters
-        return {k: p for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
+        """The recipe options of a member: its parameters that have a name and a default, in order."""
+        empty, nameless = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_ONLY
+        parameters = inspect.signature(self[name]).parameters.items()
+        return {k: p for k, p in parameters if p.default is not empty and p.kind is not nameless}
 
     def check(self, name: str, options: Mapping[str, Any]) -> None:
         """Raise `RecipeError` where `options` holds a key that the member does not take."""

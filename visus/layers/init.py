@@ -48,26 +48,26 @@ def _gaussian(model: nn.Module, variance: Callable[[nn.Module], float]) -> None:
 
 
 @inits.member
-def zero(model: nn.Module, images: Tensor | None = None) -> None:
+def zero(model: nn.Module, images: Tensor | None = None, /) -> None:
     """All weights 0: every unit of a layer gets the same gradient and they never differ."""
     _each(model, lambda m: m.weight.zero_())  # type: ignore[union-attr, operator]
 
 
 @inits.member
-def normal(model: nn.Module, images: Tensor | None = None, *, std: float = 0.01) -> None:
+def normal(model: nn.Module, images: Tensor | None = None, /, *, std: float = 0.01) -> None:
     """w ~ N(0, std^2), the same at every layer: too small or too large as the depth grows."""
     _gaussian(model, lambda m: std**2)
 
 
 @inits.member
-def xavier(model: nn.Module, images: Tensor | None = None) -> None:
+def xavier(model: nn.Module, images: Tensor | None = None, /) -> None:
     """var w = 2 / (fan in + fan out). Source: Glorot & Bengio 2010, eq. 12."""
     _gaussian(model, lambda m: 2.0 / sum(fans(m)))
 
 
 @inits.member
 def he(
-    model: nn.Module, images: Tensor | None = None, *, mode: str = "in", slope: float = 0.0
+    model: nn.Module, images: Tensor | None = None, /, *, mode: str = "in", slope: float = 0.0
 ) -> None:
     """var w = 2 / ((1 + slope^2) fan), fan "in" or "out", slope of the leaky ReLU.
 
@@ -79,14 +79,16 @@ def he(
 
 
 @inits.member
-def orthogonal(model: nn.Module, images: Tensor | None = None, *, gain: float = 2.0**0.5) -> None:
+def orthogonal(
+    model: nn.Module, images: Tensor | None = None, /, *, gain: float = 2.0**0.5
+) -> None:
     """Rows (or columns) of w orthogonal, of length `gain`. Source: Saxe et al. 2014."""
     _each(model, lambda m: nn.init.orthogonal_(m.weight, gain))  # type: ignore[arg-type]
 
 
 @inits.member
 def data(
-    model: nn.Module, images: Tensor | None = None, *, tolerance: float = 0.01, tries: int = 10
+    model: nn.Module, images: Tensor | None = None, /, *, tolerance: float = 0.01, tries: int = 10
 ) -> None:
     """Layer by layer, in the order of the forward pass, scaled until its outputs have variance 1.
 
@@ -95,7 +97,7 @@ def data(
     `tries` times. Source: Mishkin & Matas 2016, algorithm 1 (LSUV).
     """
     if images is None:
-        raise UsageError("init data: needs a batch of images; call it with images=")
+        raise UsageError("init data: needs a batch of images; give one after the model")
     orthogonal(model, gain=1.0)
     with calm(model), torch.no_grad():
         for layer in ordered(model, images):

@@ -43,15 +43,24 @@ def range_test(
     with undisturbed(state):
         state.model.train()
         state.step = begin = FAR
+        late = False
         try:
             for step in steps(state, batch, lambda at: rates[at - begin]):
                 losses.append(step.loss)
-                if len(losses) == count or stop() or _exploded(losses):
+                late = len(losses) < count and stop()
+                if len(losses) == count or late or _exploded(losses):
                     break
         except NotFiniteError:
             pass
-    rate, reason = choose(rates, losses, usual)
+    rate, reason = _unseen(rates, losses, usual) if late else choose(rates, losses, usual)
     return RangeTest(rates[: len(losses)], smooth(losses), rate, reason)
+
+
+def _unseen(rates: Sequence[float], losses: Sequence[float], usual: float) -> tuple[float, str]:
+    """The rate where time ran out before the loss could explode: what was not seen is no evidence."""
+    inside = min(max(usual, rates[0]), rates[-1])
+    seen = f"time for {len(losses)} of {len(rates)} rates alone, none too large"
+    return inside, f"{seen}: the usual rate of the optimizer"
 
 
 def choose(rates: Sequence[float], losses: Sequence[float], usual: float) -> tuple[float, str]:

@@ -335,16 +335,16 @@ class Session:
         """The last evaluation, checkpoint and model file; nothing again where all is there."""
         if self.finished:
             return
-        if not self.stopping:
-            self.finished = reason
-            if self.judged_at != self.state.step and self.state.step:
-                self._end_epoch()
-        self.save()
-        self.ledger.write("stop", reason=reason, step=self.state.step)
+        if not self.stopping and self.judged_at != self.state.step and self.state.step:
+            self._end_epoch()
         if self.folder and self.world.main:
             model = self.best()
             model.facts["metrics"] = self.metrics()
             save_trained(self.folder, model)
+        if not self.stopping:
+            self.finished = reason
+        self.save()  # last: a checkpoint that says "finished" stands beside a whole model
+        self.ledger.write("stop", reason=reason, step=self.state.step)
 
 
 def _recipe(asked: Recipe | None, folder: Path | None) -> Recipe:
