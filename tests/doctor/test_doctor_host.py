@@ -109,7 +109,7 @@ def test_an_error_in_a_probe_is_noted_and_the_program_goes_on():
             raise KeyError("op")
 
     with Doctor() as doctor:
-        doctor.host.probes.append(Clumsy(doctor.host))
+        doctor.host.add(Clumsy(doctor.host))
         train(OPTIMIZERS["sgd"], steps=5)
     assert any("clumsy" in line for line in doctor.errors)
     assert any("op" in line for line in doctor.errors)

@@ -13,7 +13,10 @@ from typing import Any
 
 import torch
 from torch.nn.modules import module as modules
-from torch.optim import optimizer as optimizers
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils.data import dataloader
 
 
@@ -38,8 +41,8 @@ class Hooks:
         handles = [
             modules.register_module_forward_pre_hook(enter),
             modules.register_module_forward_hook(leave, with_kwargs=True),
-            optimizers.register_optimizer_step_pre_hook(host.before_step),
-            optimizers.register_optimizer_step_post_hook(host.after_step),
+            register_optimizer_step_pre_hook(host.before_step),
+            register_optimizer_step_post_hook(host.after_step),
         ]
         self._undo = [handle.remove for handle in handles]
         self._patch(torch.autograd, "backward", self._backward)

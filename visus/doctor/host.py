@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from visus.doctor.clock import OP_SECONDS, Clock
+from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
 from visus.doctor.names import Names, unwrap
 from visus.doctor.probes import Probe, attach
@@ -40,19 +40,19 @@ def guarded(method):
     def call(self, *args, **kwargs):
         if self.busy or threading.get_ident() != self.thread:
             return
-        self.busy = True
-        with self.clock.count():
-            self.recorder.off()
-            try:
-                method(self, *args, **kwargs)
-            except Exception as error:
-                self.fault(method.__name__, error)
-            finally:
-                self.busy = False
-                if self.want:
-                    self.recorder.on()
-                else:
-                    self.recorder.off()
+        begin, self.busy = time.perf_counter(), True
+        self.recorder.off()
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.fault(method.__name__, error)
+        finally:
+            self.busy = False
+            if self.want:
+                self.recorder.on()
+            else:
+                self.recorder.off()
+            self.clock.spent += time.perf_counter() - begin + HOOK_SECONDS
 
     return call
 
@@ -80,7 +80,10 @@ class Host:
         self._evals = (-1, 0)
         self._dense, self.looked = -1, -1
         self.last_batch: Any = None
-        self.probes: list[Probe] = attach(self, asks)
+        self.probes: list[Probe] = []
+        self.routes: dict[str, list[tuple[Probe, Any]]] = {}
+        for probe in attach(self, asks):
+            self.add(probe)
 
     # ------------------------------------------------------------------ bookkeeping
     def fault(self, place: str, error: Exception) -> None:
@@ -89,11 +92,18 @@ class Host:
         if line not in self.errors and len(self.errors) < 20:
             self.errors.append(line)
 
+    def add(self, probe: Probe) -> None:
+        """Attach a probe; only the events it listens to are sent to it."""
+        self.probes.append(probe)
+        for event, plain in vars(Probe).items():
+            if callable(plain) and getattr(type(probe), event) is not plain:
+                self.routes.setdefault(event, []).append((probe, getattr(probe, event)))
+
     def tell(self, event: str, *args: Any) -> None:
-        """Call every probe's method `event`, each on its own responsibility."""
-        for probe in self.probes:
+        """Send an event to the probes that listen to it, each on its own responsibility."""
+        for probe, method in self.routes.get(event, ()):
             try:
-                getattr(probe, event)(*args)
+                method(*args)
             except Exception as error:
                 self.fault(f"{probe.name}.{event}", error)
 
@@ -160,6 +170,7 @@ class Host:
         """A module is about to run."""
         if self.busy or self.in_backward or threading.get_ident() != self.thread:
             return
+        self.clock.spent += 2 * HOOK_SECONDS  # this call and its `leave`
         if self.depth:
             self.depth += 1
             if self.tape is not None and self.tape.full:

@@ -96,7 +96,7 @@ class Own:
         self.key = key
 
 
-def walk(tree: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+def walk(tree: Any, change: Callable[[Any], Any]) -> Any:
     """`tree` with each tensor replaced by `change(tensor)`; lists, tuples and dicts kept."""
     if isinstance(tree, (torch.Tensor, Slot, Outside, Own)):
         return change(tree)

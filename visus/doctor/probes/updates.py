@@ -34,9 +34,11 @@ class Updates(Probe):
 
     # -- the first state of every network, to compare with later
     def forward(self, module, tape, grad) -> None:
+        if self.host.step > 0:
+            return
         for root in self.names.roots:
             for name, p in root.named_parameters():
-                if id(p) in self.start or self.host.step > 0 or torch.nn.parameter.is_lazy(p):
+                if id(p) in self.start or torch.nn.parameter.is_lazy(p):
                     continue
                 if p.numel() <= 1 << 22:
                     self.start[id(p)] = p.detach().clone()
