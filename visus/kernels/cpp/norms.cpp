@@ -153,7 +153,9 @@ template <class T> struct Norm {
       if (phase == 1) return scales(n0, n1, c0, c1, true);
       if (phase == 0 && batch && fixed && !instance) return;
       for (int64_t n = n0; n < n1; n++) {
-        if (last && phase == 0)
+        if (G && !last && phase == 0)  // the planes of a group lie together
+          P::moments(x + (n * C + c0) * S, (c1 - c0) * S, first(n)[c0], second(n)[c0]);
+        else if (last && phase == 0)
           read_rows(n, part, [&](int64_t r, int64_t count, double* m, double* v) { P::moments_rows(x + (n * S + r) * C, count, C, m, v); });
         else if (last)
           each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template apply_rows<ACT>(x + o, y + o, count, C, wide(n), alpha, a.past); });
@@ -239,7 +241,10 @@ template <class T> struct Norm {
     for (int64_t n = n0; n < n1; n++)
       for (int64_t q = c0 / D; q < c1 / D; q++) {
         double &mean = a.mean[n * G + q], &inverse = a.inverse[n * G + q];
-        if (fresh) {
+        if (fresh && !last) {
+          mean = first(n)[q * D];
+          inverse = 1.0 / std::sqrt(second(n)[q * D] + a.eps);
+        } else if (fresh) {
           double m = 0, v = 0;
           for (int64_t c = q * D; c < (q + 1) * D; c++) m += first(n)[c];
           m /= double(D);

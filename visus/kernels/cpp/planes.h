@@ -139,7 +139,7 @@ template <class T> struct Planes {
     for (; i + ROWS <= rows; i += ROWS) f(i, std::integral_constant<int, ROWS>());
     for (; i < rows; i++) f(i, std::integral_constant<int, 1>());
   }
-  static int64_t tile_rows(int64_t c) { return std::max<int64_t>(8, std::min<int64_t>(256, 6144 / c)); }
+  static int64_t tile_rows(int64_t c) { return std::max<int64_t>(8, std::min<int64_t>(256, 32768 / c)); }
 
   // mean[c], square[c] over the rows.
   static VISUS_APART void moments_rows(const T* x, int64_t rows, int64_t c, double* mean, double* square) {
