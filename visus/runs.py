@@ -17,6 +17,7 @@ from visus.errors import RunError
 from visus.files import replace_json
 
 REQUEST = "request.json"
+ARRAYS = "arrays"  # the data of a run whose images came as Python objects
 Request = dict[str, Any]
 
 

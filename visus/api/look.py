@@ -9,13 +9,16 @@ import torch
 
 from visus import data as images
 from visus import report, runs, training
+from visus.api.run import Run, opened, trained
+from visus.errors import UsageError
 from visus.ledger import Ledger
+from visus.runs import ARRAYS
 
 MISTAKES = 24  # worst mistakes shown in the report
 
 
 def evaluate(
-    run: str | Path, data: Any = None, *, reason: str = "visus.evaluate", flip: bool = False
+    run: str | Path | Run, data: Any = None, *, reason: str = "visus.evaluate", flip: bool = False
 ) -> dict[str, Any]:  # fmt: skip
     """Look at the test images of a run, or at all images of `data`, and return the numbers.
 
@@ -23,27 +26,29 @@ def evaluate(
     look at the run's own test set. The ledger and the report are brought up to date. `flip`
     averages the probabilities of each image and of its mirror image.
     """
-    folder, ledger = Path(run), Ledger(run)
-    request = runs.read_request(folder)
-    trained = training.load_trained(folder)
+    run = opened(run)
+    request, model = runs.read_request(run.folder), trained(run)
     if data is not None:
-        return _other(data, trained, flip)
-    recipe = trained.recipe
+        return _other(data, model, flip)
+    if request["data"] == ARRAYS:
+        raise UsageError(
+            "evaluate: the run was trained on arrays, which are not kept; give test data"
+        )
+    ledger, recipe = Ledger(run.folder), model.recipe
     dataset = images.prepare(
-        request["data"], seed=recipe.seed, folder=folder, **recipe.data.options()
+        request["data"], seed=recipe.seed, folder=run.folder, **recipe.data.options()
     )
-    found = look(folder, dataset, ledger, reason=reason, flip=flip)
-    report.write(folder)
-    return found | {"run": str(folder)}
+    found = look(model, dataset, ledger, reason=reason, flip=flip)
+    report.write(run.folder)
+    return found | {"run": str(run.folder)}
 
 
 def look(
-    folder: Path, dataset: images.Dataset, ledger: Ledger, *, reason: str, flip: bool = False
+    model: training.Trained, dataset: images.Dataset, ledger: Ledger, *, reason: str, flip: bool = False
 ) -> dict[str, Any]:  # fmt: skip
-    """One counted look: open the vault, evaluate the run's model, write what was seen."""
-    trained = training.load_trained(folder)
+    """One counted look: open the vault, evaluate the model, write what was seen."""
     test = dataset.vault.look(reason, ledger)
-    seen = training.evaluate(trained, test, flip=flip)
+    seen = training.evaluate(model, test, flip=flip)
     number, n = dataset.vault.looks(ledger), len(seen)
     low_high = list(seen.interval)
     ledger.write(
@@ -55,9 +60,9 @@ def look(
         interval=low_high,
         loss=seen.loss,
     )
-    ledger.write("confusion", split="test", classes=trained.classes, matrix=seen.confusion())
-    ledger.write("per-class", split="test", rows=seen.per_class(trained.classes))
-    ledger.write("mistakes", split="test", items=_mistakes(seen, test, trained.classes))
+    ledger.write("confusion", split="test", classes=model.classes, matrix=seen.confusion())
+    ledger.write("per-class", split="test", rows=seen.per_class(model.classes))
+    ledger.write("mistakes", split="test", items=_mistakes(seen, test, model.classes))
     return numbers(seen) | {"looks": number}
 
 
@@ -88,10 +93,10 @@ def _mistakes(
     ]
 
 
-def _other(data: Any, trained: training.Trained, flip: bool) -> dict[str, Any]:
+def _other(data: Any, model: training.Trained, flip: bool) -> dict[str, Any]:
     """Evaluate on images that are not the run's own; its test set stays in the vault."""
-    test = images.every(data, trained.classes, trained.channels, trained.size)
-    return numbers(training.evaluate(trained, test, flip=flip)) | {"data": str(data)}
+    test = images.every(data, model.classes, model.channels, model.size)
+    return numbers(training.evaluate(model, test, flip=flip)) | {"data": str(data)}
 
 
 def sentence(found: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from visus import data as images
-from visus import runs, training
+from visus import kernels, runs, training
 from visus.api.look import look
 from visus.api.run import Run, recorded
 from visus.errors import RunError, UsageError
@@ -45,7 +46,7 @@ def train(
             folder,
             ledger,
         )
-    return Run(folder)
+    return Run(folder, model)
 
 
 def _request(
@@ -59,8 +60,13 @@ def _request(
         raise UsageError(
             "train: no data; give a folder of images, a manifest, or a name such as digits"
         )
-    named = str(data) if isinstance(data, (str, Path)) else "arrays"
+    named = _place(data) if isinstance(data, (str, Path)) else runs.ARRAYS
     return {"data": named, "recipe": chosen.tree()}
+
+
+def _place(data: str | Path) -> str:
+    # Absolute, so that the run can be resumed and evaluated from any folder; names stay names.
+    return os.path.abspath(data) if os.path.exists(data) else str(data)
 
 
 def _chosen(recipe: Any, edits: list[str], overrides: dict[str, Any]) -> training.Recipe:
@@ -86,6 +92,7 @@ def _resumed(folder: Path, changed: bool) -> runs.Request:
 def _procedure(
     data: Any, request: runs.Request, model: nn.Module | None, folder: Path, ledger: Ledger
 ) -> None:  # fmt: skip
+    kernels.info()  # without an install step they are compiled here, before the clock starts
     began = time.monotonic()
     recipe = training.load_recipe(None, (), **request["recipe"])
     dataset = images.prepare(
@@ -99,7 +106,7 @@ def _procedure(
     for _ in session.run():
         pass
     if session.finished:
-        _end(folder, dataset, ledger)
+        _end(session, dataset, ledger)
         return
     message = f"stopped at step {session.state.step}; go on with: visus train --resume {folder}"
     ledger.write("end", status="stopped", message=message, metrics={})
@@ -110,14 +117,11 @@ def _asked(recipe: training.Recipe, folder: Path) -> training.Recipe | None:
     return None if (folder / RECIPE).exists() else recipe
 
 
-def _end(folder: Path, dataset: images.Dataset, ledger: Ledger) -> None:
+def _end(session: training.Session, dataset: images.Dataset, ledger: Ledger) -> None:
     """The one look at test, and the numbers the run ends with."""
-    found = look(folder, dataset, ledger, reason="the look at the end of visus train")
-    held = training.load_trained(folder).metrics
-    keys = ("train_error", "train_loss", "validation_error", "validation_loss", "epoch", "step")
-    ledger.write(
-        "end", status="done", message="", metrics={k: held[k] for k in keys if k in held} | found
-    )
+    reason = "the look at the end of visus train"
+    found = look(session.best(), dataset, ledger, reason=reason)
+    ledger.write("end", status="done", message="", metrics=session.metrics() | found)
 
 
 def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,14 @@ from visus.ledger import Ledger, Line
 
 @dataclass(frozen=True)
 class Run:
-    """A run that `train` wrote: its folder, and what its ledger says."""
+    """A run that `train` wrote: its folder, and what its ledger says.
+
+    `network` is the caller's module, where one was trained: weights come from the folder, but
+    the code of a module of one's own does not.
+    """
 
     folder: Path
+    network: nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
     def lines(self) -> list[Line]:
@@ -37,7 +43,7 @@ class Run:
     @property
     def model(self) -> nn.Module:
         """The best model in eval mode: images (N, C, H, W) in [0, 1] to logits (N, K)."""
-        return training.load_trained(self.folder)
+        return trained(self)
 
     def result(self) -> dict[str, Any]:
         """What `visus train --json` prints: status, metrics, findings, trials, run, report."""
@@ -52,6 +58,16 @@ class Run:
             "run": str(self.folder),
             "report": str(self.folder / "report.html"),
         }
+
+
+def opened(run: str | Path | Run) -> Run:
+    """The run of a folder, or the run itself."""
+    return run if isinstance(run, Run) else Run(Path(run))
+
+
+def trained(run: Run) -> training.Trained:
+    """The finished model of a run, in eval mode."""
+    return training.load_trained(run.folder, copy.deepcopy(run.network))
 
 
 def bare(line: Line) -> Line:

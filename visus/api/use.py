@@ -13,6 +13,7 @@ import torch
 
 from visus import data as images
 from visus import training
+from visus.api.run import Run, opened, trained
 from visus.errors import DataError, UsageError
 from visus.models.onnx import export_onnx
 
@@ -20,7 +21,7 @@ BATCH = 64
 
 
 def predict(
-    run: str | Path, paths: Iterable[str | Path], *, top: int = 3
+    run: str | Path | Run, paths: Iterable[str | Path], *, top: int = 3
 ) -> Iterator[dict[str, Any]]:
     """The `top` most likely classes of each image, as it is read.
 
@@ -28,7 +29,7 @@ def predict(
     input, one a line. Yields {image, top: [{class, probability}]}, or {image, error} for a file
     that cannot be read; the others go on.
     """
-    model = training.load_trained(run)
+    model = trained(opened(run))
     paths = [str(path) for path in paths]
     # A stream is answered name by name; files on the disk in batches.
     many = 1 if "-" in paths else BATCH
@@ -74,7 +75,7 @@ def _named(shares: torch.Tensor, classes: list[str], top: int) -> list[dict[str,
     return [{"class": classes[k], "probability": value} for k, value in pairs]
 
 
-def export(run: str | Path, onnx: str | Path) -> dict[str, Any]:
+def export(run: str | Path | Run, onnx: str | Path) -> dict[str, Any]:
     """Write the run's model as ONNX, input normalization inside, and check it with onnxruntime.
 
     Returns file, bytes, images checked, and the largest difference from the model.
@@ -84,7 +85,7 @@ def export(run: str | Path, onnx: str | Path) -> dict[str, Any]:
         raise UsageError(
             f"export: there is no folder {path.parent}; make it, or choose another --onnx"
         )
-    model = training.load_trained(run)
+    model = trained(opened(run))
     return export_onnx(model, path, model.channels, model.size, model.classes)
 
 
