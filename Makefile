@@ -22,6 +22,7 @@ check: .venv/.dev
 
 docs: .venv/.dev
 	$(BIN)/python docs/build.py
+	$(BIN)/python -m visus.training.recipe_docs
 
 bench: .venv/.dev
 	for file in benchmarks/norms.py benchmarks/pooling.py benchmarks/optimize.py benchmarks/data.py benchmarks/step_overhead.py; do $(BIN)/python $$file || exit 1; done
