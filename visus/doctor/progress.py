@@ -107,3 +107,12 @@ def hidden(s: Signals) -> list[dict]:
 def half(values: list[float]) -> list[float]:
     """The later half of a series (at least one value, when there is one)."""
     return values[len(values) // 2 :]
+
+
+def born_sick(s: Signals) -> bool:
+    """True when a hidden layer was saturated or dead before the first step was taken."""
+    return any(
+        s.first(layer["place"], quantity, 0.0) > 0.6
+        for layer in hidden(s)
+        for quantity in ("saturated", "dead")
+    )

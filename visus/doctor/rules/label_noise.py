@@ -35,7 +35,8 @@ def label_noise(s: Signals) -> Finding | None:
     rank, n = s.last("labels", "wrong_rank"), s.last("labels", "wrong_n", 0)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.25 < score < 0.95 and n >= 25 and rank > 0.36 and error > 0.08
-    nothing = score < 0.25 and last < 0.6 * first and not _held_out_learns(s)
+    seen = s.steps * s.median("batch", "size", 0)
+    nothing = score < 0.25 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
     if not partly and not nothing:
         return None

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import begin, diverged, end, learned, long_enough, plain
+from visus.doctor.progress import (
+    begin,
+    born_sick,
+    broken,
+    diverged,
+    end,
+    learned,
+    long_enough,
+    plain,
+)
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -42,6 +51,8 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     poor = long_enough(s, 20) and learned(s) < 0.6
     grew = diverged(s)
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
+    if born_sick(s) and not broken(s):
+        return None  # a cause does not come after its effect
     if not grew and momentum > 0.95 and uphill < 0.2:
         return None  # each step alone is short enough: what swings is the momentum
     if not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (

@@ -19,7 +19,8 @@ def loss_oscillating(s: Signals) -> Finding | None:
     again, while the task is not learned.
     Why: steps overshoot the valley and climb the other side; with much momentum the weights
     swing through it for many steps. Progress along the valley is lost.
-    How: turning points of the running median (nine steps) of the training loss.
+    How: turning points of the running median of the training loss (nine steps, more where
+    batches are small, so that a window holds 128 samples).
     Cure: a lower learning rate or momentum, a larger batch, shuffled data, clipping.
     Not: noise of small or hard batches, which the running median takes away; single bumps.
     Source: the lecture's zig-zag; Goh 2017, Why momentum really works.
@@ -28,7 +29,8 @@ def loss_oscillating(s: Signals) -> Finding | None:
     level = chance(s)
     if len(values) < 40 or not plain(s) or not level > 0:
         return None
-    smooth = [median(values[max(i - 4, 0) : i + 5]) for i in range(len(values))]
+    wide = max(4, int(64 / s.median("batch", "size", 16)))  # about 128 samples in a window
+    smooth = [median(values[max(i - wide, 0) : i + wide + 1]) for i in range(len(values))]
     noise = median(abs(v - m) for v, m in zip(values, smooth, strict=True))
     swings = turns(smooth, max(0.3 * level, 2.5 * noise))
     if swings < 3 or learned(s) > 0.9:
