@@ -37,15 +37,8 @@ def test_ours_pass_what_torch_tests_its_own_with(name, tally):
 
 
 # Found by this suite, to be mended in visus.layers; here so that nobody takes it for granted.
-ACCEPTED = {
-    f"BatchNorm{d}d": "torch refuses eps <= 0 in training, ours does not" for d in (1, 2, 3)
-}
-
-
 @pytest.mark.parametrize("name", LEAST)
-def test_ours_refuse_what_torch_refuses(name, request):
-    if name in ACCEPTED:
-        request.applymarker(pytest.mark.xfail(reason=ACCEPTED[name]))
+def test_ours_refuse_what_torch_refuses(name):
     try:
         module_cases.refuses(name, ours.trained)
     except NotOurs as reason:

@@ -26,7 +26,7 @@ def ours(x: Tensor) -> bool:
 
 
 class _Batch(Activated):
-    """Mixin over torch.nn's batch norms.
+    """Batch normalization: each channel over the whole batch.
 
     y = act(gamma (x - mu) / sqrt(var + eps) + beta) for `x (N, C, *)`, with moments over
     S_i = { k : k_C = i_C } in training, running moments in eval mode. Parameters, buffers,
@@ -42,14 +42,14 @@ class _Batch(Activated):
         act: Act = None, **more: Any,
     ):  # fmt: skip
         super().__init__(
-            num_features,
+            num_features,  # pyright: ignore[reportCallIssue]
             eps,
             momentum,
             affine,
             track_running_stats,
             device,
             dtype,
-            **more,  # type: ignore[call-arg]
+            **more,
         )
         self.act = checked(act)
 
@@ -64,8 +64,9 @@ class _Batch(Activated):
         return y if after is None else after(y)
 
     def _takes(self: Any, x: Tensor) -> bool:
-        alone = self.training and x.numel() == x.shape[1]
-        return x.shape[1] == self.num_features and not alone and ours(x)
+        # torch refuses one value a channel and eps <= 0, and says so best itself.
+        refused = self.training and (x.numel() == x.shape[1] or self.eps <= 0)
+        return x.shape[1] == self.num_features and not refused and ours(x)
 
     def _gate(self) -> tuple[Tensor | None]:
         return (None,)
@@ -101,7 +102,7 @@ class BatchNorm3d(_Batch, nn.BatchNorm3d):
 
 
 class _Instance(Activated):
-    """Mixin over torch.nn's instance norms.
+    """Instance normalization: each channel of each sample over its own pixels.
 
     y = act(gamma (x - mu) / sqrt(var + eps) + beta) for `x (N, C, *)` or `(C, *)`, with moments
     over S_i = { k : k_C = i_C, k_N = i_N }; with `track_running_stats` running moments in eval
@@ -116,14 +117,14 @@ class _Instance(Activated):
         act: Act = None, **more: Any,
     ):  # fmt: skip
         super().__init__(
-            num_features,
+            num_features,  # pyright: ignore[reportCallIssue]
             eps,
             momentum,
             affine,
             track_running_stats,
             device,
             dtype,
-            **more,  # type: ignore[call-arg]
+            **more,
         )
         self.act = checked(act)
 
