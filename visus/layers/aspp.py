@@ -26,7 +26,7 @@ class ASPP(nn.Module):
         norm: str = "batch", activation: str = "relu", dropout: float = 0.0, pooling: bool = True,
     ):  # fmt: skip
         super().__init__()
-        if not rates or min(rates) < 1:
+        if not rates or not all(isinstance(r, int) and r >= 1 for r in rates):
             raise UsageError(f"aspp: rates are {tuple(rates)}; give whole numbers from 1")
         bias = norm == "none"
         convs = [Conv2d(channels, out, 1, bias=bias)]

@@ -82,8 +82,17 @@ def he(
 def orthogonal(
     model: nn.Module, images: Tensor | None = None, /, *, gain: float = 2.0**0.5
 ) -> None:
-    """Rows (or columns) of w orthogonal, of length `gain`. Source: Saxe et al. 2014."""
-    _each(model, lambda m: nn.init.orthogonal_(m.weight, gain))  # type: ignore[arg-type]
+    """Rows (or columns) of w orthogonal, of length `gain`, by group. Source: Saxe et al. 2014."""
+    _each(model, lambda m: _rotate(m.weight, getattr(m, "groups", 1), gain))  # type: ignore[arg-type]
+
+
+def _rotate(weight: Tensor, groups: int, gain: float) -> None:
+    # A group is a layer of its own: together, the many short rows of a depthwise convolution
+    # could not be orthogonal. The decomposition is not there in half precision.
+    for part in weight.chunk(groups):
+        part.copy_(
+            nn.init.orthogonal_(part.to(torch.promote_types(part.dtype, torch.float32)), gain)
+        )
 
 
 @inits.member
@@ -109,13 +118,14 @@ def data(
 
 
 class calm:
-    """Train mode, as the first step will see it, without touching any norm's running statistics."""
+    """Train mode, as the first step will see it, without touching any norm's running statistics or the generator."""
 
     def __init__(self, model: nn.Module):
         self.model = model
 
     def __enter__(self) -> None:
         self.modes = {m: m.training for m in self.model.modules()}
+        self.random = torch.get_rng_state()
         self.buffers = [(b, b.clone()) for b in self.model.buffers()]
         self.model.train()
         for module in self.model.modules():
@@ -123,6 +133,7 @@ class calm:
                 module.eval()
 
     def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self.random)
         for module, mode in self.modes.items():
             module.training = mode
         with torch.no_grad():

@@ -20,13 +20,26 @@ losses = Family("loss")
 
 def averaged(values: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """`values` reduced by "mean", "sum" or "none"; with `weight` the weighted mean."""
-    if weight is not None:
-        values = values * weight
+    factor = fit(weight, values) if weight is not None else None
+    values = values if factor is None else values * factor
     if reduction == "none":
         return values
     if reduction == "sum":
         return values.sum()
-    return values.sum() / weight.expand_as(values).sum() if weight is not None else values.mean()
+    return values.mean() if factor is None else values.sum() / factor.sum()
+
+
+def fit(weight: Tensor, values: Tensor) -> Tensor:
+    """`weight` in the shape of `values`: `(N)` is one factor a sample; raises `UsageError`."""
+    wide = weight.reshape(*weight.shape, *[1] * (values.ndim - weight.ndim))
+    if weight.ndim > values.ndim or any(
+        w not in (1, v) for w, v in zip(wide.shape, values.shape, strict=False)
+    ):
+        raise UsageError(
+            f"loss: weight has shape {tuple(weight.shape)}, the losses {tuple(values.shape)}; "
+            "give one factor a sample or one an element"
+        )
+    return wide.expand_as(values)
 
 
 def known(reduction: str) -> str:
@@ -58,9 +71,18 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
             input, target, self.weight, ignore_index=self.ignore_index, reduction="none",
             label_smoothing=self.label_smoothing,
         )  # fmt: skip
-        if not target.is_floating_point():  # what is ignored has no part in the mean either
-            weight = weight * (target != self.ignore_index)
-        return averaged(values, weight, self.reduction)
+        if self.reduction != "mean":
+            return averaged(values, weight, self.reduction)
+        return (values * fit(weight, values)).sum() / (
+            fit(weight, values) * self._share(target)
+        ).sum()
+
+    def _share(self, target: Tensor) -> Tensor | float:
+        """What one element counts in the mean, as in torch: its class' weight, 0 where ignored."""
+        if target.is_floating_point():
+            return 1.0
+        counts = target != self.ignore_index
+        return counts if self.weight is None else counts * self.weight[target.where(counts, 0)]
 
 
 @losses.member("l2")
@@ -70,7 +92,7 @@ class MSELoss(nn.MSELoss):
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         if weight is None:
             return super().forward(input, target)
-        return averaged((input - target).square(), weight, self.reduction)
+        return averaged(F.mse_loss(input, target, reduction="none"), weight, self.reduction)
 
 
 @losses.member("l1")
@@ -80,7 +102,7 @@ class L1Loss(nn.L1Loss):
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         if weight is None:
             return super().forward(input, target)
-        return averaged((input - target).abs(), weight, self.reduction)
+        return averaged(F.l1_loss(input, target, reduction="none"), weight, self.reduction)
 
 
 @losses.member("smooth-l1")
@@ -152,6 +174,12 @@ class MarginRankingLoss(nn.MarginRankingLoss):
         reduction: str = "mean",
     ):  # fmt: skip
         super().__init__(margin, size_average, reduce, reduction)
+
+    def forward(
+        self, input1: Tensor, input2: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        values = F.margin_ranking_loss(input1, input2, target, self.margin, reduction="none")
+        return averaged(values, weight, self.reduction)
 
 
 class KLDivLoss(nn.KLDivLoss):
