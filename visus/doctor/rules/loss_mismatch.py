@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -32,70 +34,117 @@ def loss_mismatch(s: Signals) -> Finding | None:
     )  # fmt: skip
 
 
+class Seen:
+    """What a loss was given: its kind, the values of outputs and targets, the last activation."""
+
+    def __init__(self, s: Signals):
+        self.kind, self.act = s.facts.get("kind", ""), s.facts.get("last_activation", "")
+        self.facts, self.width = s.facts, s.last("prediction", "width", 0)
+        self.low = min(s.values("prediction", "min"), default=-1.0)
+        self.high = max(s.values("prediction", "max"), default=2.0)
+        self.rows = max(s.values("prediction", "row_sum_off"), default=1.0)
+        self.columns = max(s.values("prediction", "column_sum_off"), default=1.0)
+        self.log_sum = min(s.values("prediction", "log_sum"), default=0.0)
+        self.pairs = max(s.values("target", "pairs"), default=1.0)
+        self.data, self.total = s.median("loss", "data"), s.median("loss", "total")
+        self.numbers = _class_numbers(s)
+
+    @property
+    def unit(self) -> bool:
+        """Outputs within [0, 1]."""
+        return self.low >= 0 and self.high <= 1
+
+    @property
+    def probabilities(self) -> bool:
+        """Rows that sum to 1."""
+        return self.unit and self.rows < 1e-3
+
+    @property
+    def by_hand(self) -> bool:
+        """A loss written out by the program: its parts may mean anything."""
+        return bool(self.facts.get("by_hand"))
+
+
+Case = tuple[Callable[[Seen], bool], str, str, float]
+
+# The first case that fits is named: what was seen, the sentence, the cure, the confidence.
+CASES: list[Case] = [
+    (
+        lambda x: x.facts.get("not_probabilities", 0.0) > 0,
+        "binary_cross_entropy takes probabilities; here it gets raw outputs.",
+        "use binary_cross_entropy_with_logits",
+        0.97,
+    ),
+    (
+        lambda x: x.pairs > 1.5,
+        "Output and target have shapes that are broadcast against each other: every output is "
+        "compared with every target.",
+        "give both the same shape: output.squeeze(1), or target.unsqueeze(1)",
+        0.97,
+    ),
+    (
+        lambda x: x.data > 0 and x.total < -0.5 * x.data and not x.by_hand,
+        "The loss is turned round: backward climbs it.",
+        "remove the minus sign before the loss",
+        0.95,
+    ),
+    (
+        lambda x: x.width > 1 and x.columns < 1e-3 and x.unit and x.rows > 1e-2,
+        "The softmax runs over the batch, not over the classes: columns sum to 1.",
+        "use softmax(dim=1) over classes",
+        0.95,
+    ),
+    (
+        lambda x: x.kind == "cross_entropy" and x.width == 1,
+        "Cross entropy over one output is always zero.",
+        "use binary_cross_entropy_with_logits, or two outputs",
+        0.97,
+    ),
+    (
+        lambda x: x.kind == "cross_entropy" and x.probabilities,
+        "Cross entropy takes raw outputs and applies softmax itself; here they are probabilities "
+        "already.",
+        "remove the softmax before cross_entropy",
+        0.96,
+    ),
+    (
+        lambda x: x.kind == "cross_entropy" and x.unit and x.act in ("sigmoid", "hardsigmoid"),
+        "The outputs pass through a sigmoid before cross entropy, which expects raw outputs.",
+        "remove the sigmoid",
+        0.95,
+    ),
+    (
+        lambda x: x.kind == "nll_loss" and not x.by_hand and x.log_sum > 1e-2,
+        "nll_loss takes log probabilities; here it gets {what}.",
+        "use cross_entropy on raw outputs, or log_softmax first",
+        0.96,
+    ),
+    (
+        lambda x: (
+            x.kind == "binary_cross_entropy_with_logits"
+            and x.unit
+            and x.act in ("sigmoid", "softmax", "hardsigmoid")
+        ),
+        "The loss with logits applies the sigmoid itself; here the outputs went through {act} before.",
+        "remove the activation, or use binary_cross_entropy",
+        0.95,
+    ),
+    (
+        lambda x: x.facts.get("task") == "regression" and x.width <= 1 and x.numbers,
+        "The targets look like class numbers: squared error treats class 9 as nine times class 1.",
+        "give the network one output for each class and use cross_entropy",
+        0.8,
+    ),
+]
+
+
 def _case(s: Signals) -> tuple[str, str, float]:
-    kind, act = s.facts.get("kind", ""), s.facts.get("last_activation", "")
-    low = min(s.values("prediction", "min"), default=-1.0)
-    high = max(s.values("prediction", "max"), default=2.0)
-    width = s.last("prediction", "width", 0)
-    rows = max(s.values("prediction", "row_sum_off"), default=1.0)
-    columns = max(s.values("prediction", "column_sum_off"), default=1.0)
-    unit = low >= 0 and high <= 1
-    data, total = s.median("loss", "data"), s.median("loss", "total")
-    if s.facts.get("not_probabilities", 0.0) > 0:
-        return ("binary_cross_entropy takes probabilities; here it gets raw outputs.",
-                "use binary_cross_entropy_with_logits", 0.97)  # fmt: skip
-    if max(s.values("target", "pairs"), default=1.0) > 1.5:
-        return ("Output and target have shapes that are broadcast against each other: every output is compared with every target.",
-                "give both the same shape: output.squeeze(1), or target.unsqueeze(1)", 0.97)  # fmt: skip
-    if data > 0 and total < -0.5 * data and not s.facts.get("by_hand"):
-        return (
-            "The loss is turned round: backward climbs it.",
-            "remove the minus sign before the loss",
-            0.95,
-        )
-    if width > 1 and columns < 1e-3 and unit and rows > 1e-2:
-        return (
-            "The softmax runs over the batch, not over the classes: columns sum to 1.",
-            "use softmax(dim=1) over classes",
-            0.95,
-        )
-    if kind == "cross_entropy":
-        if width == 1:
-            return (
-                "Cross entropy over one output is always zero.",
-                "use binary_cross_entropy_with_logits, or two outputs",
-                0.97,
-            )
-        if unit and rows < 1e-3:
-            return ("Cross entropy takes raw outputs and applies softmax itself; here they are probabilities already.",
-                    "remove the softmax before cross_entropy", 0.96)  # fmt: skip
-        if unit and act in ("sigmoid", "hardsigmoid"):
-            return (
-                "The outputs pass through a sigmoid before cross entropy, which expects raw outputs.",
-                "remove the sigmoid",
-                0.95,
-            )
-    if (
-        kind == "nll_loss"
-        and not s.facts.get("by_hand")
-        and min(s.values("prediction", "log_sum"), default=0.0) > 1e-2
-    ):
-        what = "probabilities" if unit and rows < 1e-3 else "raw outputs"
-        return (
-            f"nll_loss takes log probabilities; here it gets {what}.",
-            "use cross_entropy on raw outputs, or log_softmax first",
-            0.96,
-        )
-    if (
-        kind == "binary_cross_entropy_with_logits"
-        and unit
-        and act in ("sigmoid", "softmax", "hardsigmoid")
-    ):
-        return (f"The loss with logits applies the sigmoid itself; here the outputs went through {act} before.",
-                "remove the activation, or use binary_cross_entropy", 0.95)  # fmt: skip
-    if s.facts.get("task") == "regression" and width <= 1 and _class_numbers(s):
-        return ("The targets look like class numbers: squared error treats class 9 as nine times class 1.",
-                "give the network one output for each class and use cross_entropy", 0.8)  # fmt: skip
+    """(what is wrong, the cure, how sure), or an empty sentence."""
+    seen = Seen(s)
+    what = "probabilities" if seen.probabilities else "raw outputs"
+    for fits, text, cure, sure in CASES:
+        if fits(seen):
+            return text.format(what=what, act=seen.act), cure, sure
     return "", "", 0.0
 
 
