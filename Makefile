@@ -22,6 +22,7 @@ check: .venv/.dev
 
 docs: .venv/.dev
 	$(BIN)/python docs/build.py
+	$(BIN)/python docs/findings.py
 	$(BIN)/python -m visus.training.recipe_docs
 
 bench: .venv/.dev
