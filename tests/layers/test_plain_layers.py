@@ -163,6 +163,7 @@ def test_penalties_of_the_reference_on_weights_alone():
             )
         assert model[0].bias.grad is None and model[1].weight.grad is None
     assert layers.l2_penalty(nn.BatchNorm2d(3), 1.0).item() == 0
+    assert layers.l2_penalty(nn.LayerNorm((3, 4, 4)), 1.0).item() == 0
 
 
 @pytest.mark.parametrize("kind", [layers.Dropout, layers.Dropout2d])

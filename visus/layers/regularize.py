@@ -20,9 +20,13 @@ class Dropout2d(nn.Dropout2d):
     """Dropout of whole channels of `(N, C, H, W)`. Source: Tompson et al. 2015."""
 
 
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+
+
 def weights(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters a penalty is for: those of two dimensions and more, so no bias and no norm."""
-    return (p for p in model.parameters() if p.ndim > 1 and p.requires_grad)
+    """The parameters a penalty is for: of two dimensions and more, and not those of a norm."""
+    scales = {id(p) for m in model.modules() if isinstance(m, NORMS) for p in m.parameters(False)}
+    return (p for p in model.parameters() if p.ndim > 1 and p.requires_grad and id(p) not in scales)
 
 
 def l2_penalty(model: nn.Module, strength: float) -> Tensor:
