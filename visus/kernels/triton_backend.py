@@ -1,3 +1,5 @@
+# Triton kernels are another language than Python: its types are not pyright's.
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false
 """Launches the Triton passes: how a tensor is seen as planes, and how it is cut in tiles.
 
 Imported only where a tensor on a GPU asks for it: without triton the other backends serve.

@@ -1,3 +1,5 @@
+# Triton kernels are another language than Python: its types are not pyright's.
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false
 """The four passes over memory as Triton kernels: moments, apply, backward sums, backward write.
 
 A tensor is seen as planes `x[n, c, s]` with three strides, so one kernel serves the
