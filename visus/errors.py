@@ -38,10 +38,6 @@ class NotFiniteError(VisusError):
     """The loss or its gradient became nan or infinite; the weights are those before the step."""
 
 
-class KernelError(VisusError):
-    """A kernel was given a tensor it does not serve."""
-
-
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The choice a person most likely meant by `name`, or None when nothing is close."""
     found = difflib.get_close_matches(name.lower(), list(choices), n=1, cutoff=0.5)

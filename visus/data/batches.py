@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -16,6 +17,12 @@ def seed_of(*parts: int | str) -> int:
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     """A permutation of 0 ... n-1, int64 `(n,)`, another one in each epoch."""
+    return _order(n, seed, epoch).clone()
+
+
+@lru_cache(maxsize=4)
+def _order(n: int, seed: int, epoch: int) -> Tensor:
+    # Kept for the steps of an epoch and of the next; whoever hands it on copies.
     draw = torch.Generator().manual_seed(seed_of("order", seed, epoch))
     return torch.randperm(n, generator=draw)
 
@@ -39,4 +46,4 @@ def batch_indices(
     if not per_epoch:
         return torch.zeros(0, dtype=torch.int64)
     epoch, at = divmod(step, per_epoch)
-    return epoch_order(n, seed, epoch)[at * batch_size : (at + 1) * batch_size]
+    return _order(n, seed, epoch)[at * batch_size : (at + 1) * batch_size].clone()

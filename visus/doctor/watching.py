@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import runpy
 import sys
 import traceback
@@ -17,6 +15,7 @@ from visus.doctor.diagnose import asked, diagnose
 from visus.doctor.host import Enough, Host
 from visus.doctor.letter import letter
 from visus.errors import UsageError
+from visus.files import replace_json
 from visus.ledger import Ledger
 
 
@@ -98,17 +97,8 @@ def watch(
         "doctor_errors": doctor.errors,
     }  # fmt: skip
     if json_path is not None:
-        _write(Path(json_path), result)
+        replace_json(json_path, result)
     return result
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w") as file:
-        json.dump(result, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def _run(doctor: Doctor, path: Path, args: list[str]) -> tuple[int, str | None]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from visus.data import Jitter, epoch_order
+from visus.data import Jitter, batch_indices, steps_per_epoch
 from visus.training.distributed import ALONE, World
 from visus.training.seeds import mix
 
@@ -33,18 +33,16 @@ class Feed:
         # Every rank the same number of images, and draws of its own.
         self.batch_size = min(batch_size, len(images)) // world.size * world.size or world.size
         self.seed = mix(seed, world.rank) if world.rank else seed
-        self.per_epoch = max(1, len(images) // self.batch_size)
+        self.per_epoch = steps_per_epoch(len(images), self.batch_size)
+        self._chosen = partial(batch_indices, len(images), self.batch_size, seed)
         self.jitter = Jitter(jitter, classes=classes) if jitter else None
         self.part = slice(world.rank, None, world.size)
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self._ahead: tuple[int, Future[Tensor]] | None = None
-        self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(len(images), seed, epoch))
 
     def indices(self, step: int) -> Tensor:
         """The images of a step, as positions in train."""
-        epoch, batch = divmod(step, self.per_epoch)
-        first = batch * self.batch_size
-        return self._order(epoch)[first : first + self.batch_size][self.part]
+        return self._chosen(step)[self.part]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         images = self._pixels(step).to(self.device)
