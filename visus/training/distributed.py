@@ -7,6 +7,7 @@ and decides what depends on the clock. Norms see the part of the batch of their 
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -67,4 +68,12 @@ def join() -> World:
         return ALONE
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # Left open, gloo's threads abort the process when a rank that is done goes first.
+        atexit.register(leave)
     return World(dist.get_rank(), dist.get_world_size())
+
+
+def leave() -> None:
+    """Close this rank's part of the world, where it is still open."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
