@@ -39,7 +39,7 @@ def test_every_room_stands_on_a_floor():
     assert rooms - {"__init__", "__main__", "reference"} <= set(house.LEVEL)
 
 
-HELP = "import sys, runpy; sys.argv = ['visus', '--help']\ntry: runpy.run_module('visus.cli', run_name='__main__')\nexcept SystemExit: pass\n"
+HELP = "import sys, runpy; sys.argv = ['visus', '--help']\ntry: runpy.run_module('visus', run_name='__main__')\nexcept SystemExit: pass\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,9 @@
+"""The command line: parses, calls, prints. No logic, and no torch until a command runs.
+
+One file a command (or two that belong together); the order of these imports is that of the help.
+"""
+
+from visus.cli import train, watch, inspect, evaluate, predict, export, report  # noqa: I001
+from visus.cli.entry import main
+
+__all__ = ["evaluate", "export", "inspect", "main", "predict", "report", "train", "watch"]

@@ -1,0 +1,3 @@
+from visus.cli.entry import main
+
+main()

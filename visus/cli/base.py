@@ -1,0 +1,62 @@
+"""What all commands share: the app, common options, one way to print a result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from visus import __version__
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Trains networks that see, measures how well they learn, and says what went wrong.",
+    epilog="Add --debug to any command for the full traceback of an error.",
+)
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Folder, manifest (.csv, .parquet), .npz, or a name such as digits or cifar10."
+    ),
+]
+Run = Annotated[Path, typer.Argument(help="The folder of a run that 'visus train' wrote.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output and nothing else there."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one key of the recipe, e.g. optimizer.rate=0.1; repeatable.",
+    ),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe in TOML; see docs/recipe.md.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
+) -> None:
+    if version:
+        print(f"visus {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def finish(json_: bool, result: dict[str, Any], show: Callable[[], Any]) -> None:
+    if json_:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        show()

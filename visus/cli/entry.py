@@ -1,0 +1,51 @@
+"""Runs the command line: every expected failure is one line and an exit status.
+
+Exit status: 0 done, 1 the work failed (one line says why and what to do), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from visus.cli.base import app
+from visus.errors import VisusError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every expected failure is one line and an exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    # What stands behind a script belongs to the script.
+    own = next(
+        (n for n, word in enumerate(words) if words[0] == "watch" and word.endswith(".py")),
+        len(words),
+    )
+    debug = "--debug" in words[:own]
+    sys.exit(_status([w for w in words[:own] if w != "--debug"] + words[own:], debug))
+
+
+def _status(words: list[str], debug: bool) -> int:
+    try:
+        return app(words, prog_name="visus", standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        return _fail("interrupted before a checkpoint existed; the same command starts again", 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except VisusError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.status)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the parser's own errors: a typo, a missing word
+            return _fail(f"{error.format_message()} See 'visus --help'.", 2)  # type: ignore[attr-defined]
+        if debug:
+            raise
+        return _fail(
+            f"{type(error).__name__}: {error}; this is a fault of visus, --debug shows where", 1
+        )
+
+
+def _fail(text: str, status: int) -> int:
+    print("visus: " + " ".join(text.split()), file=sys.stderr)
+    return status
