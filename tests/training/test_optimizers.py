@@ -134,3 +134,10 @@ def test_frozen_parameters_are_left_out_and_hints_of_layers_count():
 def test_no_momentum_no_nesterov():
     model = net()
     make_optimizer(model, load_recipe(None, ["optimizer.momentum=0.0"]))
+
+
+def test_the_scale_of_a_norm_never_decays_whatever_its_shape():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.LayerNorm((4, 6, 6)))
+    groups = parameter_groups(network, load_recipe(), set())
+    decaying = [id(p) for group in groups if group["decay"] for p in group["params"]]
+    assert decaying == [id(network[0].weight)]

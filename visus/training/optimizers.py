@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from visus.family import Family
+from visus.layers.regularize import weights
 from visus.training.recipe import Recipe
 
 optimizers = Family("optimizer")
@@ -87,8 +88,8 @@ def make_optimizer(
     """The optimizer of a resolved recipe over the trainable parameters of `network`.
 
     `fresh` names the parameters of a new head: with `model.pretrained` the others get
-    `optimizer.body_rate` times the rate; the rate itself is set at each step. Biases and the parameters of norms (one dimension)
-    do not decay. Each group's `share` multiplies the rate of the schedule.
+    `optimizer.body_rate` times the rate; the rate itself is set at each step. Biases and the
+    parameters of norms do not decay. Each group's `share` multiplies the rate of the schedule.
     """
     kind, wish = optimizers[recipe.optimizer.name], recipe.regularization
     l2 = kind.l2 if wish.l2 == "auto" else float(wish.l2)  # type: ignore[attr-defined]
@@ -107,12 +108,13 @@ def make_optimizer(
 def parameter_groups(network: nn.Module, recipe: Recipe, fresh: set[str]) -> list[dict[str, Any]]:
     """Parameters by (share of the rate, decays or not); never an empty group."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    decaying = {id(weight) for weight in weights(network)}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
             body = recipe.model.pretrained is not None and name not in fresh
             share = recipe.optimizer.body_rate if body else 1.0
             share *= getattr(weight, "rate_share", 1.0)
-            decays = weight.ndim > 1 and getattr(weight, "decays", True)
+            decays = id(weight) in decaying and getattr(weight, "decays", True)
             groups.setdefault((share, decays), []).append(weight)
     return [
         {"params": found, "share": share, "decay": decays}
