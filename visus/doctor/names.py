@@ -45,6 +45,7 @@ class Names:
     def __init__(self) -> None:
         self.roots: list[nn.Module] = []
         self.compiled: set[int] = set()
+        self.strays: dict[int, torch.Tensor] = {}  # weights in use that no network knows
         self._parameters: dict[int, str] = {}
         self._modules: dict[int, str] = {}
 
@@ -61,6 +62,25 @@ class Names:
             self._parameters.setdefault(id(parameter), prefix + name)
         for name, part in inner.named_modules():
             self._modules.setdefault(id(part), (prefix + name) or type(inner).__name__)
+
+    def stray(self, weight: torch.Tensor, module: nn.Module) -> str | None:
+        """The name of a trainable weight whose layer hangs in a plain list or dict of a network.
+
+        `hidden[0].weight`; None for what is no leaf, is frozen, or belongs to no such layer.
+        """
+        if id(weight) not in self._parameters and weight.is_leaf and weight.requires_grad:
+            place = next((f"{path}{at}" for path, part in self._parts()
+                          for at in _kept(part, module)), None)  # fmt: skip
+            own = [n for n, p in module.named_parameters(recurse=False) if p is weight]
+            if place is not None and own:
+                self.strays[id(weight)] = weight
+                self._parameters[id(weight)] = f"{place}.{own[0]}"
+        return self._parameters.get(id(weight))
+
+    def _parts(self) -> Iterable[tuple[str, nn.Module]]:
+        for root in self.roots:
+            for name, part in root.named_modules():
+                yield f"{name}." if name else "", part
 
     def alias(self, pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
         """Give the parameters of copies the names of their originals."""
@@ -81,6 +101,16 @@ class Names:
     def knows(self, module: nn.Module) -> bool:
         """True for a module that belongs to a network already seen."""
         return id(module) in self._modules
+
+
+def _kept(owner: nn.Module, wanted: nn.Module) -> Iterable[str]:
+    # Where `wanted` lies in the plain lists and dicts of `owner`: "hidden[0]".
+    for attribute, value in vars(owner).items():
+        pairs = value.items() if isinstance(value, dict) else ()
+        pairs = enumerate(value) if isinstance(value, (list, tuple)) else pairs
+        for key, item in pairs:
+            if isinstance(item, nn.Module) and any(part is wanted for part in item.modules()):
+                yield f"{attribute}[{key!r}]"
 
 
 def layer_of(parameter: str) -> str:

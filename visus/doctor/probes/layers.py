@@ -63,7 +63,7 @@ class Layers(Probe):
 
     def _weight(self, name, args, kwargs, result) -> None:
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        found = self.names.parameter(weight)
+        found = self.names.parameter(weight) or self.names.stray(weight, self.host.path[-1])
         place = layer_of(found) if found else self.names.module(self.host.path[-1])
         s, step = self.signals, self.host.step
         layer = self.known.get(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,14 +37,19 @@ class Updates(Probe):
     def forward(self, module, tape, grad) -> None:
         if self.host.step > 0:
             return
+        for name, p in self._known():
+            if id(p) in self.start or torch.nn.parameter.is_lazy(p):
+                continue
+            if p.numel() <= 1 << 22:
+                self.start[id(p)] = p.detach().clone()
+                if p.ndim >= 2:
+                    self._shape(self.names.parameter(p) or name, p)
+
+    def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
-            for name, p in root.named_parameters():
-                if id(p) in self.start or torch.nn.parameter.is_lazy(p):
-                    continue
-                if p.numel() <= 1 << 22:
-                    self.start[id(p)] = p.detach().clone()
-                    if p.ndim >= 2:
-                        self._shape(self.names.parameter(p) or name, p)
+            yield from root.named_parameters()
+        for p in self.names.strays.values():
+            yield self.names.parameter(p) or "", p
 
     def _shape(self, name: str, p: torch.Tensor) -> None:
         place, step, flat = layer_of(name), self.host.step, p.detach().float().flatten(1)
@@ -55,6 +61,8 @@ class Updates(Probe):
 
     # -- gradients left over from the last step
     def backward(self, loss, tape) -> None:
+        if self.names.strays:  # found in this pass
+            self.forward(None, tape, True)
         for key, p in self.witness.items():
             if not self.clean.get(key):
                 self.clean[key] = p.grad is None or not bool(p.grad.any())
@@ -157,21 +165,20 @@ class Updates(Probe):
             for p in g["params"]
         }
         rows, total, far, size = [], 0, 0.0, 0.0
-        for root in self.names.roots:
-            for name, p in root.named_parameters():
-                start = self.start.get(id(p))
-                moved = start is not None and start.shape == p.shape and not torch.equal(start, p)
-                if start is not None and start.shape == p.shape:
-                    far, size = far + _norm(p.detach() - start) ** 2, size + _norm(start) ** 2
-                total += p.numel()
-                rows.append({
-                    "name": self.names.parameter(p) or name, "trainable": p.requires_grad,
-                    "optimizer": id(p) in in_optimizer, "gradient": p.grad is not None,
-                    "granted": id(p) in self.granted, "asked": id(p) in self.asked,
-                    "moved": moved, "tracked": start is not None, "size": p.numel(),
-                    "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
-                        "paid": id(p) in self.paid,
-                })  # fmt: skip
+        for name, p in self._known():
+            start = self.start.get(id(p))
+            moved = start is not None and start.shape == p.shape and not torch.equal(start, p)
+            if start is not None and start.shape == p.shape:
+                far, size = far + _norm(p.detach() - start) ** 2, size + _norm(start) ** 2
+            total += p.numel()
+            rows.append({
+                "name": self.names.parameter(p) or name, "trainable": p.requires_grad,
+                "optimizer": id(p) in in_optimizer, "gradient": p.grad is not None,
+                "granted": id(p) in self.granted, "asked": id(p) in self.asked,
+                "moved": moved, "tracked": start is not None, "size": p.numel(),
+                "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
+                "paid": id(p) in self.paid, "stray": id(p) in self.names.strays,
+            })  # fmt: skip
         facts["parameters"], facts["size"] = rows, total
         foreign = sum(1 for key in in_optimizer if key not in {
             id(p) for root in self.names.roots for p in root.parameters()})  # fmt: skip

@@ -14,7 +14,8 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     What: trainable parameters that received gradients and are in no optimizer, or whose values
     did not change at any recorded step; or an output layer that is frozen.
     Why: the layer stays at its random start. Typical: the layer was replaced, or the model
-    copied, after the optimizer was made; a list of layers that the optimizer was not given.
+    copied, after the optimizer was made; a plain Python list of layers, which hides them
+    from model.parameters().
     How: the parameters of all networks against those of all optimizers, and their values now
     against those at the first step.
     Cure: build the optimizer from model.parameters() after the model is complete; freeze with
@@ -49,8 +50,11 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     if not names:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
+    stray = [r for r in names if r.get("stray")]
     why = (
-        "are in no optimizer"
+        "hang in a plain list or dict, which hides them from model.parameters(): they are in no optimizer"
+        if len(stray) == len(names)
+        else "are in no optimizer"
         if left
         else "do not change when the optimizer steps"
         if names is not frozen
@@ -59,6 +63,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     return finding(
         "error" if share > 0.5 and not trained else "warning", 0.93 if left else 0.75, layers([r["name"] for r in names]), 0,
         f"{len(names)} parameters ({share:.0%} of the weights) {why} and stay at their first values.",
+        (["keep layers in nn.ModuleList or nn.ModuleDict"] if stray else []) +
         ["make the optimizer from model.parameters() after the model is complete",
          "freeze with requires_grad_(False) what is meant to stay"],
         parameters=len(names), share=share,
