@@ -20,7 +20,8 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_type_hints
 
 from visus.errors import RecipeError, unknown
 
@@ -28,6 +29,40 @@ from visus.errors import RecipeError, unknown
 def kebab(name: str) -> str:
     """`OneCycle` and `one_cycle` both read `one-cycle` in a recipe."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).replace("_", "-").lower()
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where `visus tune` looks for a number: `Annotated[float, Range(0.8, 0.99)]` at its definition.
+
+    `times`: `low` and `high` are factors of the value that stands without it (a default, or what
+    "auto" becomes). `log`: as many draws below 0.1 as above. `always`: in every search, or only
+    where it is asked for by name. `step`: a whole number is a multiple of it.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    times: bool = False
+    always: bool = True
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values that `visus tune` chooses from; without `values` the members of the key's family."""
+
+    values: tuple[Any, ...] = ()
+    always: bool = False
+
+
+Search = Range | Choice
+
+
+def search_of(annotation: Any) -> Search | None:
+    """The `Range` or `Choice` in an `Annotated` type, or in the metadata of a recipe's field."""
+    marks = getattr(annotation, "__metadata__", None) or getattr(annotation, "metadata", ())
+    return next((mark for mark in marks if isinstance(mark, Search)), None)
 
 
 class Family(Mapping[str, Callable[..., Any]]):
@@ -86,6 +121,14 @@ class Family(Mapping[str, Callable[..., Any]]):
         empty, nameless = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_ONLY
         parameters = inspect.signature(self[name]).parameters.items()
         return {k: p for k, p in parameters if p.default is not empty and p.kind is not nameless}
+
+    def searches(self, name: str) -> dict[str, Search]:
+        """The options of a member that declare where to search them."""
+        member = self[name]
+        made = member.__init__ if isinstance(member, type) else member
+        hints = get_type_hints(made, include_extras=True)
+        found = {key: search_of(hints.get(key)) for key in self.options(name)}
+        return {key: search for key, search in found.items() if search is not None}
 
     def check(self, name: str, options: Mapping[str, Any]) -> None:
         """Raise `RecipeError` where `options` holds a key that the member does not take."""

@@ -8,12 +8,14 @@ weighted one.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visus.errors import UsageError
-from visus.family import Family
+from visus.family import Family, Range
 
 losses = Family("loss")
 
@@ -60,7 +62,8 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
 
     def __init__(
         self, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: int = -100,
-        reduce: bool | None = None, reduction: str = "mean", label_smoothing: float = 0.0,
+        reduce: bool | None = None, reduction: str = "mean",
+        label_smoothing: Annotated[float, Range(0.0, 0.2)] = 0.0,
     ):  # fmt: skip
         super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
 

@@ -8,12 +8,12 @@ from torch import nn
 
 from visus.layers import Dropout2d, MaxPool2d
 from visus.models.blocks import ConvNorm, Head
-from visus.models.table import networks
+from visus.models.table import Width, networks
 
 
 @networks.member
 def cnn(
-    channels: int, classes: int, size: tuple[int, int], *, width: int = 32, stages: int = 0,
+    channels: int, classes: int, size: tuple[int, int], *, width: Width = 32, stages: int = 0,
     norm: str = "batch", activation: str = "relu", dropout: float = 0.0,
 ) -> nn.Module:  # fmt: skip
     """Stages of two 3x3 convolutions and a 2x2 max-pool; the width doubles with each stage.
@@ -35,7 +35,7 @@ def _stages(size: tuple[int, int]) -> int:
 
 @networks.member("all-cnn")
 def all_cnn(
-    channels: int, classes: int, size: tuple[int, int], *, width: int = 96,
+    channels: int, classes: int, size: tuple[int, int], *, width: Width = 96,
     norm: str = "batch", activation: str = "relu", dropout: float = 0.0,
 ) -> nn.Module:  # fmt: skip
     """All-CNN-C: strided convolutions in place of pooling (Springenberg et al. 2015, table 1)."""

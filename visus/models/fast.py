@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from visus.layers import MaxPool2d
 from visus.models.blocks import ConvNorm, Head
-from visus.models.table import networks
+from visus.models.table import Width, networks
 
 
 class Residual(nn.Module):
@@ -26,7 +26,7 @@ class Residual(nn.Module):
 
 @networks.member
 def fast(
-    channels: int, classes: int, size: tuple[int, int], *, width: int = 32,
+    channels: int, classes: int, size: tuple[int, int], *, width: Width = 32,
     norm: str = "batch", activation: str = "relu", dropout: float = 0.0,
 ) -> nn.Module:  # fmt: skip
     """Stem, three pooled stages of width 2, 4 and 8 times `width`, residual in the first and last.

@@ -8,7 +8,7 @@ from torch import nn
 
 from visus.errors import RecipeError
 from visus.layers import Dropout, Linear, norms
-from visus.models.table import networks
+from visus.models.table import Width, networks
 
 # The norms that have something to average over in a vector, and their options for it.
 VECTOR_NORMS: dict[str, dict[str, int]] = {
@@ -29,7 +29,7 @@ def linear(
 
 @networks.member
 def mlp(
-    channels: int, classes: int, size: tuple[int, int], *, width: int = 256, depth: int = 2,
+    channels: int, classes: int, size: tuple[int, int], *, width: Width = 256, depth: int = 2,
     norm: str = "batch", activation: str = "relu", dropout: float = 0.0,
 ) -> nn.Module:  # fmt: skip
     """`depth` hidden layers of `width` units, each with its norm and activation."""

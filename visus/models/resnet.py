@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from visus.layers import Conv2d, Dropout, Linear, MaxPool2d, activations, norms
-from visus.models.table import networks
+from visus.models.table import Width, networks
 
 
 class BasicBlock(nn.Module):
@@ -65,7 +65,7 @@ class ResNet(nn.Module):
 
 @networks.member
 def resnet18(
-    channels: int, classes: int, size: tuple[int, int], *, width: int = 64,
+    channels: int, classes: int, size: tuple[int, int], *, width: Width = 64,
     norm: str = "batch", activation: str = "relu", dropout: float = 0.0,
 ) -> nn.Module:  # fmt: skip
     """ResNet-18; up to 64 pixels with the 3x3 stem and no pooling, as used on CIFAR."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from visus.errors import RecipeError, unknown
-from visus.family import Family
+from visus.family import Family, Range
 
 networks = Family("model", package=__package__)
+Width = Annotated[int, Range(0.5, 2, log=True, times=True, step=4)]
 
 
 def build(

@@ -9,12 +9,12 @@ rate follows), `l2`, and `decoupled` (the form of its own `weight_decay`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from visus.family import Family
+from visus.family import Family, Range
 from visus.layers.regularize import weights
 from visus.training.recipe import Recipe
 
@@ -28,8 +28,8 @@ class Sgd(torch.optim.SGD):
     rate, scaling, l2, decoupled = 0.1, 1.0, 5e-4, False
 
     def __init__(
-        self, groups: Any, lr: float, weight_decay: float, /, *, momentum: float = 0.9,
-        nesterov: bool = True,
+        self, groups: Any, lr: float, weight_decay: float, /, *,
+        momentum: Annotated[float, Range(0.7, 0.98)] = 0.9, nesterov: bool = True,
     ):  # fmt: skip
         super().__init__(
             groups, lr, momentum, weight_decay=weight_decay, foreach=True,
@@ -44,8 +44,8 @@ class AdamW(torch.optim.AdamW):
     rate, scaling, l2, decoupled = 3e-3, 0.5, 0.05, True
 
     def __init__(
-        self, groups: Any, lr: float, weight_decay: float, /, *, beta1: float = 0.9,
-        beta2: float = 0.999, eps: float = 1e-8,
+        self, groups: Any, lr: float, weight_decay: float, /, *,
+        beta1: Annotated[float, Range(0.8, 0.95)] = 0.9, beta2: float = 0.999, eps: float = 1e-8,
     ):  # fmt: skip
         super().__init__(
             groups, lr, (beta1, beta2), eps, weight_decay=weight_decay, foreach=True

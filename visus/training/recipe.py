@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from visus.family import Choice, Range
 from visus.training.members import check_jitter, check_member, check_model
 from visus.training.values import duration, jitter_table, names
 
@@ -88,13 +89,15 @@ class Model(Named):
     name: str = Field(
         default="auto", description='A network by name; "auto" chooses by image size.'
     )
-    norm: str | None = Field(
+    norm: Annotated[str | None, Choice()] = Field(
         default=None, description="Normalization layer; without it the network's own."
     )
-    activation: str | None = Field(
+    activation: Annotated[str | None, Choice()] = Field(
         default=None, description="Activation; without it the network's own."
     )
-    dropout: Share | None = Field(default=None, description="Share of units dropped in training.")
+    dropout: Annotated[Share | None, Range(0.0, 0.5)] = Field(
+        default=None, description="Share of units dropped in training."
+    )
     pretrained: str | None = Field(
         default=None,
         description="Local .safetensors file to start from; the head is fresh if it differs.",
@@ -114,7 +117,7 @@ class Model(Named):
 class Init(Named):
     """How the weights start."""
 
-    name: str = Field(
+    name: Annotated[str, Choice()] = Field(
         default="auto", description='"auto" keeps the initialization the network brings.'
     )
 
@@ -141,9 +144,11 @@ class Regularization(Section):
     Dropout is `model.dropout`, label smoothing `loss.label_smoothing`, jitter its own section.
     """
 
-    l2: Annotated[float, Field(ge=0)] | Auto = Field(
-        default="auto",
-        description="Strength of the L2 penalty; auto: 5e-4 for sgd, 0.05 for adamw.",
+    l2: Annotated[Annotated[float, Field(ge=0)] | Auto, Range(0.01, 10, log=True, times=True)] = (
+        Field(
+            default="auto",
+            description="Strength of the L2 penalty; auto: 5e-4 for sgd, 0.05 for adamw.",
+        )
     )
     decoupled: bool | Auto = Field(
         default="auto",
@@ -158,8 +163,10 @@ class Regularization(Section):
 class Optimizer(Named):
     """Who turns gradients into steps."""
 
-    name: str = Field(default="sgd", description="An optimizer by name.")
-    rate: Positive | Auto = Field(
+    name: Annotated[str, Choice(always=True)] = Field(
+        default="sgd", description="An optimizer by name."
+    )
+    rate: Annotated[Positive | Auto, Range(0.03, 10, log=True, times=True)] = Field(
         default="auto",
         description="Peak learning rate; auto: by a range test before the first step.",
     )
@@ -177,7 +184,7 @@ class Optimizer(Named):
 class Schedule(Named):
     """How the learning rate moves from the first step to the last."""
 
-    name: str = Field(default="one-cycle", description="A schedule by name.")
+    name: Annotated[str, Choice()] = Field(default="one-cycle", description="A schedule by name.")
 
     @model_validator(mode="after")
     def _known(self) -> Schedule:
@@ -188,7 +195,7 @@ class Schedule(Named):
 class Training(Section):
     """The loop: how long, how large the batches, how exact, on how many threads."""
 
-    batch_size: Count | Auto = Field(
+    batch_size: Annotated[Count | Auto, Range(0.5, 4, log=True, times=True)] = Field(
         default="auto", description="Images a step; auto: 32 to 128 by the number of images."
     )
     epochs: Count | Auto = Field(
@@ -198,11 +205,13 @@ class Training(Section):
     time_limit: Seconds = Field(
         default=None, description='Seconds, or "90s", "20m", "1.5h"; the epochs are planned to fit.'
     )
-    clip: Positive | None = Field(default=None, description="Largest norm of the whole gradient.")
+    clip: Annotated[Positive | None, Range(0.1, 10, log=True, always=False)] = Field(
+        default=None, description="Largest norm of the whole gradient."
+    )
     accumulate: Count = Field(
         default=1, description="Parts a batch is computed in, to save memory."
     )
-    ema: Share = Field(
+    ema: Annotated[Share, Choice((0.0, 0.99, 0.999))] = Field(
         default=0.0, description="Decay of the moving average of the weights; 0 is off."
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -217,6 +226,14 @@ class Training(Section):
     channels_last: bool | Auto = Field(
         default="auto",
         description="Memory layout (N, H, W, C); auto: yes for networks that convolve.",
+    )
+    balance: Literal["none", "sampling", "weights"] = Field(
+        default="none",
+        description="Of the classes: draw the rarer ones more often, or weigh them more in the loss.",
+    )
+    quarantine: Annotated[tuple[str, ...], BeforeValidator(names)] = Field(
+        default=(),
+        description="Names of training images that are not learned from; they are kept and listed.",
     )
     checkpoint_every: Seconds = Field(
         default=60.0,

@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from visus.family import Choice, Search, search_of
 from visus.files import replace_text
 from visus.training.members import NOUNS, family
 from visus.training.recipe import Named, Recipe, Section
@@ -29,6 +30,8 @@ Where something is chosen by name, write the name (`optimizer = "adamw"`) or a t
 
 `"auto"` is replaced once, at the start of a run. The run's `recipe.toml` holds what it became, and a
 run that is resumed uses the very same.
+
+The last column says where `visus tune` searches a key; in brackets: only with `--vary KEY`.
 
 ```toml
 seed = 1
@@ -73,24 +76,38 @@ def _prose(thing: Any) -> str:
 
 
 def _table(fields: dict[str, FieldInfo]) -> str:
-    rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    rows = ["| key | value | default | meaning | searched |", "| --- | --- | --- | --- | --- |"]
     for name, info in fields.items():
         default = "" if info.default is None else f"`{_toml(info.default)}`"
-        rows.append(f"| `{name}` | {_kind(info)} | {default} | {_cell(info.description or '')} |")
+        meaning, search = _cell(info.description or ""), _search(search_of(info))
+        rows.append(f"| `{name}` | {_kind(info)} | {default} | {meaning} | {search} |")
     return "\n".join(rows) + "\n"
 
 
 def _members(noun: str) -> list[str]:
     table = family(noun)
-    rows = [f"### To choose from: {noun}\n", "| name | what | options and their defaults |"]
-    rows.append("| --- | --- | --- |")
+    rows = [f"### To choose from: {noun}\n"]
+    rows += ["| name | what | options and their defaults | searched |", "| --- | --- | --- | --- |"]
     for name in sorted(table):
         what = (inspect.getdoc(table[name]) or "").split("\n\n")[0]
         # An option without a value of its own, such as a tensor of weights, is for Python alone.
         known = {k: p.default for k, p in table.options(name).items() if p.default is not None}
         options = ", ".join(f"`{k} = {_toml(default)}`" for k, default in known.items())
-        rows.append(f"| `{name}` | {_cell(what)} | {options} |")
+        found = ", ".join(f"`{k}` {_search(how)}" for k, how in table.searches(name).items())
+        rows.append(f"| `{name}` | {_cell(what)} | {options} | {found} |")
     return ["\n".join(rows) + "\n"]
+
+
+def _search(how: Search | None) -> str:
+    """Where `visus tune` looks; in brackets where it does so only when asked."""
+    if how is None:
+        return ""
+    if isinstance(how, Choice):
+        said = ", ".join(map(_toml, how.values)) or "any of them"
+    else:
+        of = " times its default" if how.times else ""
+        said = f"{how.low:g} to {how.high:g}{of}{', log' if how.log else ''}"
+    return said if how.always else f"({said})"
 
 
 def _cell(text: str) -> str:

@@ -8,16 +8,18 @@ and lies in [0, 1]. A schedule holds no state, so resume, forks and trials canno
 from __future__ import annotations
 
 from math import cos, pi
+from typing import Annotated
 
-from visus.family import Family
+from visus.family import Family, Range
 
 schedules = Family("schedule")
 
 
 @schedules.member
 def one_cycle(
-    done: float, *, warmup: float = 0.3, start: float = 0.04, end: float = 0.0001
-) -> float:
+    done: float, *, warmup: Annotated[float, Range(0.05, 0.5)] = 0.3, start: float = 0.04,
+    end: float = 0.0001,
+) -> float:  # fmt: skip
     """Up from `start` to 1 in the share `warmup`, then down to `end`, both along half a cosine.
 
     Smith & Topin 2019, "Super-convergence", with cosines for the lines.
@@ -28,7 +30,9 @@ def one_cycle(
 
 
 @schedules.member
-def cosine(done: float, *, warmup: float = 0.05, end: float = 0.0) -> float:
+def cosine(
+    done: float, *, warmup: Annotated[float, Range(0.0, 0.3)] = 0.05, end: float = 0.0
+) -> float:
     """A linear `warmup`, then `end + (1 - end) * (1 + cos(pi t)) / 2` (Loshchilov & Hutter 2017)."""
     if done < warmup:
         return _warm(done, warmup)
@@ -44,7 +48,7 @@ def step(
 
 
 @schedules.member
-def constant(done: float, *, warmup: float = 0.0) -> float:
+def constant(done: float, *, warmup: Annotated[float, Range(0.0, 0.3)] = 0.0) -> float:
     """The peak rate throughout, after a linear `warmup`."""
     return _warm(done, warmup)
 

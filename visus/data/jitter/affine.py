@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Generator, Tensor, nn
@@ -10,6 +11,7 @@ from torch import Generator, Tensor, nn
 from visus.data.jitter import jitters, within
 from visus.data.jitter.draws import uniform
 from visus.errors import RecipeError
+from visus.family import Range
 
 _FILL = {"reflect": "reflection", "zero": "zeros", "border": "border"}
 
@@ -25,8 +27,9 @@ class Affine:
     mixes = False
 
     def __init__(
-        self, *, degrees: float = 10.0, scale: float = 0.1, shear: float = 0.0,
-        shift: float = 0.05, fill: str = "reflect",
+        self, *, degrees: Annotated[float, Range(0, 30)] = 10.0,
+        scale: Annotated[float, Range(0.0, 0.4)] = 0.1, shear: float = 0.0,
+        shift: Annotated[float, Range(0.0, 0.2)] = 0.05, fill: str = "reflect",
     ):  # fmt: skip
         self.degrees = within("jitter.affine.degrees", degrees, 0, 180)
         self.scale = within("jitter.affine.scale", scale, 0, 0.9)

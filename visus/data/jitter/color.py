@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Generator, Tensor
 
 from visus.data.jitter import jitters, within
 from visus.data.jitter.draws import per_image, uniform
+from visus.family import Range
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
 
@@ -19,7 +22,9 @@ class Color:
     mixes = False
 
     def __init__(
-        self, *, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2
+        self, *, brightness: Annotated[float, Range(0.0, 0.5)] = 0.2,
+        contrast: Annotated[float, Range(0.0, 0.5)] = 0.2,
+        saturation: Annotated[float, Range(0.0, 0.5)] = 0.2,
     ):  # fmt: skip
         self.brightness = within("jitter.color.brightness", brightness, 0, 1)
         self.contrast = within("jitter.color.contrast", contrast, 0, 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Generator, Tensor
 
 from visus.data.jitter import jitters, within
 from visus.data.jitter.draws import whole
 from visus.errors import RecipeError
+from visus.family import Range
 
 
 @jitters.member
@@ -20,7 +23,9 @@ class Crop:
 
     mixes = False
 
-    def __init__(self, *, padding: int = 4, fill: str = "reflect"):
+    def __init__(
+        self, *, padding: Annotated[int, Range(0, 3, times=True)] = 4, fill: str = "reflect"
+    ):
         self.padding = int(within("jitter.crop.padding", padding, 0, 4096))
         if fill not in ("reflect", "zero"):
             raise RecipeError(f"jitter.crop.fill = {fill!r}; give 'reflect' or 'zero'")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Generator, Tensor
 
 from visus.data.jitter import jitters, within
 from visus.data.jitter.draws import uniform
+from visus.family import Range
 
 
 @jitters.member
@@ -19,7 +22,9 @@ class Cutout:
 
     mixes = False
 
-    def __init__(self, *, size: float = 0.25, probability: float = 1.0):
+    def __init__(
+        self, *, size: Annotated[float, Range(0.05, 0.5)] = 0.25, probability: float = 1.0
+    ):
         self.size = within("jitter.cutout.size", size, 0, 2)
         self.probability = within("jitter.cutout.probability", probability, 0, 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -9,6 +11,7 @@ from torch import Generator, Tensor
 from visus.data.jitter import jitters, within
 from visus.data.jitter.draws import per_image
 from visus.errors import UsageError
+from visus.family import Range
 
 
 @jitters.member
@@ -20,7 +23,7 @@ class Mixup:
 
     mixes = True
 
-    def __init__(self, *, alpha: float = 0.2):
+    def __init__(self, *, alpha: Annotated[float, Range(0.05, 1.0, log=True)] = 0.2):
         self.alpha = within("jitter.mixup.alpha", alpha, 0, 100)
 
     def __call__(
