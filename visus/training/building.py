@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from visus.data import steps_per_epoch
+from visus.errors import RecipeError
 from visus.models import adopt, build
 from visus.training.automatic import convolves
 from visus.training.classifier import Classifier, statistics
@@ -19,6 +21,7 @@ from visus.training.members import family
 from visus.training.optimizers import make_optimizer
 from visus.training.recipe import Recipe
 from visus.training.seeds import reseed
+from visus.training.selection import balanced, class_weights, trusted
 from visus.training.state import State
 
 _INIT = -1  # the "step" from which the initialization draws
@@ -63,12 +66,16 @@ def make_state(
     fresh: list[str],
     device: torch.device,
     world: World = ALONE,
+    dataset: Any = None,
 ) -> State:
-    """Model on its device and in its layout, with optimizer, penalty, loss and average."""
+    """Model on its device and in its layout, with optimizer, penalty, loss and average.
+
+    `dataset` is needed where the recipe weighs the classes.
+    """
     layout = torch.channels_last if recipe.training.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer, penalty = make_optimizer(model.network, recipe, fresh)
-    criterion = make_criterion(recipe.loss.name, recipe.loss.options()).to(device)
+    criterion = _criterion(recipe, dataset).to(device)
     ema, how = recipe.training.ema, recipe.training
     return State(
         model, optimizer, penalty, criterion, device, seed=recipe.seed, world=world,
@@ -77,14 +84,33 @@ def make_state(
     )  # fmt: skip
 
 
+def _criterion(recipe: Recipe, dataset: Any) -> nn.Module:
+    criterion = make_criterion(recipe.loss.name, recipe.loss.options())
+    if recipe.training.balance != "weights":
+        return criterion
+    if "weight" not in dict(criterion.named_buffers()) and not hasattr(criterion, "weight"):
+        raise RecipeError(
+            f"recipe: training.balance = weights, but loss '{recipe.loss.name}' takes no weights; "
+            "choose sampling"
+        )
+    images = trusted(dataset.train, recipe.training.quarantine)
+    criterion.weight = class_weights(images, len(dataset.classes))  # type: ignore[assignment]
+    return criterion
+
+
 def make_feed(recipe: Recipe, dataset: Any, device: torch.device, world: World = ALONE) -> Feed:
     """The batches of train for a settled recipe."""
     jitter = recipe.jitter if isinstance(recipe.jitter, dict) else {}
-    return Feed(
-        dataset.train, jitter, classes=len(dataset.classes), seed=recipe.seed, device=device,
+    images = trusted(dataset.train, recipe.training.quarantine)
+    drawn = balanced(images) if recipe.training.balance == "sampling" else images
+    feed = Feed(
+        drawn, jitter, classes=len(dataset.classes), seed=recipe.seed, device=device,
         batch_size=int(recipe.training.batch_size), world=world,
         channels_last=bool(recipe.training.channels_last),
     )  # fmt: skip
+    # An epoch is as long as without the balance: the run must not take longer for it.
+    feed.per_epoch = steps_per_epoch(len(images), feed.batch_size)
+    return feed
 
 
 def settle_layout(recipe: Recipe, network: nn.Module) -> Recipe:

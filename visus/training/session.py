@@ -147,7 +147,7 @@ class Session:
         self.facts = facts_of(
             recipe, data, model.mean.flatten().tolist(), model.std.flatten().tolist()
         )
-        self.state = make_state(recipe, model, self.fresh, self.device, self.world)
+        self.state = make_state(recipe, model, self.fresh, self.device, self.world, data)
         self.feed = make_feed(recipe, data, self.device, self.world)
         self.judge = Judge(data, self.state.criterion, recipe.seed, batch_size=256)
         self.clock = Clock(facts.get("seconds", 0.0) + spent)

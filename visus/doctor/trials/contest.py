@@ -1,0 +1,195 @@
+"""The trial: from one snapshot, a control and treated forks, the same data, the same seeds.
+
+The first seed runs every arm, the next seeds the control and the leader alone, as long as it
+is close. A fork that breaks, or is hopeless at half its way, is abandoned. A remedy is kept
+where the interval of the paired difference on validation lies above zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from visus.doctor.remedies.treatment import Treatment
+from visus.doctor.trials.compare import Difference, paired
+from visus.doctor.trials.patient import Answers, Patient
+from visus.errors import NotFiniteError
+
+LEAST = 0.005  # a gain below half a point is not worth a change of the recipe
+HOPELESS = 0.1  # worse than the control by this at half the way: abandoned
+PARTS = 4  # points of a trial's curve
+
+
+@dataclass
+class Arm:
+    """One fork, over its seeds: its curve (of the first seed), answers, cost in steps."""
+
+    edits: tuple[str, ...]
+    xs: list[int] = field(default_factory=list)
+    ys: list[float] = field(default_factory=list)
+    answers: list[Answers] = field(default_factory=list)
+    cost: float = 0.0
+    ended: str = ""
+
+    @property
+    def error(self) -> float:
+        """Mean validation error at the end of the fork; 1 where it did not get there."""
+        return sum(a.error for a in self.answers) / len(self.answers) if self.answers else 1.0
+
+    @property
+    def loss(self) -> float:
+        """Mean validation loss at the end; infinite where it did not get there."""
+        found = self.answers
+        return sum(a.loss for a in found) / len(found) if found else float("inf")
+
+
+@dataclass
+class Trial:
+    """A treatment beside its control: what came out, and whether it is kept."""
+
+    treatment: Treatment
+    control: Arm
+    treated: Arm
+    difference: Difference | None
+    kept: bool
+    reason: str
+    steps: int
+
+    def line(self) -> dict[str, Any]:
+        """The ledger's `trial` line."""
+        t, gap = self.treatment, self.difference
+        return {
+            "remedy": t.name, "title": t.title, "edits": list(t.edits), "fresh": t.fresh, "why": t.why,
+            "findings": list(t.findings), "kept": self.kept, "reason": self.reason, "steps": self.steps,
+            "seeds": gap.seeds if gap else 0, "cost_steps": round(self.treated.cost, 1),
+            "control_error": self.control.error, "treated_error": self.treated.error if self.treated.answers else None,
+            "effect": gap.mean if gap else None, "interval": [gap.low, gap.high] if gap else None,
+            "n": gap.n if gap else 0, "measure": "validation error",
+            "control": {"x": self.control.xs, "y": self.control.ys},
+            "treatment": {"x": self.treated.xs, "y": self.treated.ys},
+        }  # fmt: skip
+
+
+class Contest:
+    """Runs the arms within `budget` steps; `spent` are the steps used."""
+
+    def __init__(self, patient: Patient, steps: int, seeds: int, budget: float):
+        self.patient, self.steps, self.seeds, self.budget = patient, steps, seeds, budget
+        self.snapshot, self.spent = patient.snapshot(), 0.0
+
+    def arm(self, arm: Arm, seed: int, rival: Arm | None = None) -> None:
+        """Run one fork for one seed; a broken or hopeless one is left with the reason."""
+        patient, before = self.patient, arm.cost
+        patient.restore(self.snapshot, seed, self.steps)
+        patient.apply(arm.edits)
+        each, done = patient.cost(), 0
+        try:
+            for part in range(1, PARTS + 1):
+                until = self.steps * part // PARTS
+                patient.run(until - done)
+                arm.cost += (until - done) * each
+                done = until
+                self._note(arm, seed, done, part)
+                if part == PARTS // 2 and rival is not None and _hopeless(arm, rival):
+                    arm.ended = f"abandoned after {done} steps: far behind the control"
+                    return
+        except NotFiniteError as error:
+            arm.cost += each
+            arm.ended = f"broke after step {done}: {str(error).split(';')[0]}"
+        finally:
+            self.spent += arm.cost - before
+
+    def _note(self, arm: Arm, seed: int, step: int, part: int) -> None:
+        found = Answers(*self.patient.evaluate(few=part < PARTS))
+        if part == PARTS:
+            arm.answers.append(found)
+        if seed == 0:
+            arm.xs.append(step)
+            arm.ys.append(found.error)
+
+    def affords(self, treatment_cost: float = 1.0) -> bool:
+        """Whether one more fork fits the budget."""
+        return self.spent + self.steps * treatment_cost <= self.budget
+
+
+def _hopeless(arm: Arm, rival: Arm) -> bool:
+    same = dict(zip(rival.xs, rival.ys, strict=True)).get(arm.xs[-1])
+    return same is not None and arm.ys[-1] > same + HOPELESS
+
+
+def trial(
+    patient: Patient, treatment: Treatment, *, steps: int, seeds: int = 3, budget: float = float("inf")
+) -> Trial:  # fmt: skip
+    """Try one treatment against a control that simply continues; see `contest`."""
+    return contest(patient, [treatment], steps=steps, seeds=seeds, budget=budget)[0][0]
+
+
+def contest(
+    patient: Patient, treatments: Sequence[Treatment], *, steps: int, seeds: int = 3,
+    budget: float = float("inf"),
+) -> tuple[list[Trial], float]:  # fmt: skip
+    """Try `treatments` against one control: the trials (at most one kept) and the steps spent.
+
+    `steps` is the length of a fork, `seeds` the most seeds, `budget` the most steps in all, in
+    steps of the untreated training; treatments that no longer fit are not tried, and say so.
+    """
+    ring = Contest(patient, steps, seeds, budget)
+    control = Arm(())
+    ring.arm(control, 0)
+    arms = [Arm(t.edits) for t in treatments]
+    for arm in arms:
+        if ring.affords():
+            ring.arm(arm, 0, control)
+        else:
+            arm.ended = "not tried: the budget was spent"
+    leader = _leader(arms)
+    gap = _settle(ring, control, leader, len(arms)) if leader else None
+    pairs = zip(treatments, arms, strict=True)
+    return [
+        _verdict(t, control, arm, leader, gap, steps, len(arms)) for t, arm in pairs
+    ], ring.spent
+
+
+def _leader(arms: Sequence[Arm]) -> Arm | None:
+    """The arm with the least error; of equal ones the one with fewer edits."""
+    whole = [arm for arm in arms if arm.answers]
+    return min(whole, key=lambda a: (a.error + 0.002 * len(a.edits), a.loss), default=None)
+
+
+def _settle(ring: Contest, control: Arm, leader: Arm, arms: int) -> Difference:
+    """More seeds for the leader, until it is clear or the budget is spent."""
+    gap = _difference(control, leader, arms)
+    for seed in range(1, ring.seeds):
+        close = gap.mean > LEAST and not gap.better
+        if not close or not ring.affords(2.0):
+            break
+        ring.arm(control, seed)
+        ring.arm(leader, seed)
+        gap = _difference(control, leader, arms)
+    return gap
+
+
+def _difference(control: Arm, arm: Arm, arms: int) -> Difference:
+    """Paired over the seeds that the treated fork came through; a broken control is wrong throughout."""
+    treated = [a.errors for a in arm.answers]
+    own = [a.errors for a in control.answers[: len(treated)]]
+    own += [[1.0] * len(row) for row in treated[len(own) :]]
+    return paired(own, treated, arms=arms)
+
+
+def _verdict(
+    t: Treatment, control: Arm, arm: Arm, leader: Arm | None, gap: Difference | None, steps: int, arms: int
+) -> Trial:  # fmt: skip
+    if not arm.answers:
+        return Trial(t, control, arm, None, False, arm.ended, steps)
+    first = arm is leader and gap is not None
+    gap = gap if first and gap else _difference(control, arm, arms)
+    kept = first and gap.better and gap.mean > LEAST
+    if kept:
+        reason = "better than the control beyond noise"
+    elif not gap.better:
+        reason = "no better than the control beyond noise"
+    else:
+        reason = "better than the control, but another remedy was better still"
+    return Trial(t, control, arm, gap, kept, reason, steps)

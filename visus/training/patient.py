@@ -1,0 +1,142 @@
+"""A session as a patient: its training is forked from the first step, or from where it stands.
+
+A step is a function of (seed, step), so a fork is built anew from recipe and data and shares
+nothing with the session but the images: neither its weights nor its ledger, checkpoints or
+generators can be touched. A fork of k steps goes through the whole of the schedule that is left,
+in k steps: what it ends with is judged with a rate that has come down, as a run is. So that
+k steps stand for T, penalties are T / k times as strong and the moving average as much shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visus.models import summary, total_flops
+from visus.training.automatic import settle, usual_rate
+from visus.training.building import make_classifier, make_feed, make_state, settle_layout
+from visus.training.checkpoint import clones
+from visus.training.evaluate import evaluate
+from visus.training.plan import rate_of
+from visus.training.recipe import Recipe
+from visus.training.seeds import mix
+from visus.training.session import Session
+from visus.training.steps import steps
+
+MOST, FEW = 2000, 256  # validation images that a fork is judged by, at its end and on its way
+_DRAW = -7  # the "step" from which the choice of these images draws
+
+
+@dataclass(frozen=True)
+class Held:
+    """Where forks begin: nothing held is the first step, else tensors and facts of a state."""
+
+    tensors: dict[str, Tensor] | None
+    facts: dict[str, Any] | None
+    done: float
+
+
+class SessionPatient:
+    """Forks of a session that has its plan. `live` forks from where it stands, else from step 0.
+
+    `asked` is the recipe before anything was settled: what is "auto" there is chosen anew for a
+    treated fork. `network` is the caller's module, where one is trained.
+    """
+
+    def __init__(
+        self, session: Session, asked: Recipe, *, live: bool = False, network: nn.Module | None = None
+    ):  # fmt: skip
+        self.dataset, self.device = session.dataset, session.device
+        self.settled, self.asked, self.network = session.recipe, asked, network
+        self.steps, self.live = max(1, session.plan.steps), live
+        self.fresh_names = session.fresh
+        state, done = session.state, session.plan.done(session.state.step)
+        self.held = Held(clones(state.tensors()), state.facts(), done) if live else Held(None, None, 0.0)  # fmt: skip
+        count = len(self.dataset.validation)
+        draw = torch.Generator().manual_seed(mix(session.recipe.seed, _DRAW))
+        self.sample = torch.randperm(count, generator=draw)[:MOST]
+        self.plain = self._step_cost(session.recipe, session.model.network)  # type: ignore[arg-type]
+        self.fork: Any = None
+
+    # The protocol of a patient.
+
+    def snapshot(self) -> Held:
+        """Where forks begin."""
+        return self.held
+
+    def restore(self, snapshot: Held, seed: int, steps: int) -> None:
+        """A fork of `steps` steps; it is built at its first step, when its edits are known."""
+        self.begin, self.seed, self.horizon, self.edits, self.fork = snapshot, seed, steps, (), None
+
+    def apply(self, edits: Sequence[str]) -> None:
+        """Treat the fork with edits of the recipe."""
+        self.edits, self.fork = (*self.edits, *edits), None
+
+    def run(self, steps: int) -> None:
+        """Train the fork on."""
+        with self._apart():
+            self.fork = self.fork or self._build()
+            for _ in range(steps):
+                next(self.loop)
+
+    def evaluate(self, few: bool = False) -> tuple[list[float], list[float]]:
+        """Errors and losses (cross entropy, whatever is trained with) of the validation images."""
+        chosen = self.sample[:FEW] if few else self.sample
+        with self._apart():
+            seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
+        right = seen.probabilities.double().gather(1, seen.targets[:, None])[:, 0]
+        losses = -right.nan_to_num(0.0).clamp_min(1e-12).log()
+        return seen.wrong.double().tolist(), losses.tolist()
+
+    def cost(self) -> float:
+        """Operations of a step of the fork, in steps of the untreated training."""
+        with self._apart():
+            self.fork = self.fork or self._build()
+        return self._step_cost(self.recipe, self.fork.model.network) / self.plain
+
+    # How a fork is made.
+
+    def _apart(self) -> Any:
+        return torch.random.fork_rng(list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else [])  # fmt: skip
+
+    def _build(self) -> Any:
+        held = self.begin
+        recipe = self.recipe = self._recipe()
+        model, fresh = make_classifier(recipe, self.dataset, self.network, weights=not held.tensors)
+        recipe = self.recipe = settle_layout(recipe, model)
+        fresh = self.fresh_names if held.tensors else fresh
+        state = make_state(recipe, model, fresh, self.device, dataset=self.dataset)
+        if held.tensors and held.facts:
+            state.load(held.tensors, held.facts)
+        state.model.train()
+        first, rate = state.step, rate_of(recipe)
+        left = (1.0 - held.done) / self.horizon
+        feed = make_feed(recipe, self.dataset, self.device)
+        self.loop = steps(state, feed, lambda at: rate(min(1.0, held.done + left * (at - first))))
+        return state
+
+    def _recipe(self) -> Recipe:
+        """The settled recipe with the edits, for this seed, at the scale of the fork's length."""
+        recipe = self.settled.edited(list(self.edits)) if self.edits else self.settled
+        recipe = settle(recipe, self.dataset)
+        chosen = any(edit.startswith("optimizer.rate=") for edit in self.edits)
+        rate = recipe.optimizer.rate
+        if rate == "auto" or (self.edits and not self.live and self.asked.optimizer.rate == "auto" and not chosen):  # fmt: skip
+            rate = usual_rate(recipe)
+        scale = 1.0 if self.begin.tensors else max(1.0, self.steps / self.horizon)
+        tree = recipe.tree()
+        tree["optimizer"]["rate"] = rate
+        tree["regularization"]["l2"] *= scale
+        tree["regularization"]["l1"] *= scale
+        tree["training"]["ema"] **= scale
+        if self.seed:
+            tree["seed"] = mix(recipe.seed, self.seed)
+        return Recipe.model_validate(tree)
+
+    def _step_cost(self, recipe: Recipe, network: nn.Module) -> float:
+        rows = summary(network, self.dataset.channels, tuple(self.dataset.size))  # type: ignore[arg-type]
+        return float(max(1, total_flops(rows)) * int(recipe.training.batch_size))
