@@ -108,10 +108,14 @@ def _run(doctor: Doctor, path: Path, args: list[str]) -> tuple[int, str | None]:
         with doctor:
             runpy.run_path(str(path), run_name="__main__")
     except SystemExit as left:
-        return _status(left.code), None if isinstance(left.code, int | None) else str(left.code)
+        if isinstance(left.code, int | None):
+            return _status(left.code), None
+        print(left.code, file=sys.stderr)  # as Python does
+        return 1, str(left.code)
     except KeyboardInterrupt:
         return 130, "KeyboardInterrupt: stopped by the user"
     except Exception as error:
+        _show(error)
         return 1, _line(error, path)
     finally:
         sys.argv, sys.path[:] = held_argv, held_path
@@ -122,9 +126,25 @@ def _status(code: Any) -> int:
     return code if isinstance(code, int) else 0 if code is None else 1
 
 
+def _show(error: Exception) -> None:
+    # The program's own traceback, as Python prints it, without the frames that are ours.
+    told = traceback.TracebackException.from_exception(error)
+    ours = {
+        str(Path(__file__).parent / name)
+        for name in ("watching.py", "hooks.py", "host.py", "tape.py")
+    }
+    one: traceback.TracebackException | None = told
+    while one is not None:
+        kept = [f for f in one.stack if f.filename not in ours and "runpy" not in f.filename]
+        one.stack = traceback.StackSummary.from_list(kept)
+        one = one.__cause__ or one.__context__
+    print("".join(told.format()), end="", file=sys.stderr)
+
+
 def _line(error: Exception, path: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     inside = [f for f in frames if Path(f.filename).name == path.name]
     where = f" ({path.name}, line {inside[-1].lineno})" if inside else f" ({path.name})"
     first = (str(error).strip().splitlines() or [""])[0]
+    where = "" if isinstance(error, SyntaxError) else where  # it names its line itself
     return f"{type(error).__name__}: {first}{where}"
