@@ -84,12 +84,13 @@ def usual_epochs(per_epoch: int) -> int:
 def fit(per_epoch: int, wish: int | None, seconds: float, step: float, judge: float) -> int:
     """Steps that fit into `seconds`, at `step` seconds each and `judge` for an epoch's evaluation.
 
+    The evaluation of the last epoch is none of these seconds: it is the ending's.
     Whole epochs where at least two fit, at most `wish`; at least one step.
     """
-    epochs = int(seconds / (per_epoch * step + judge))
+    epochs = int((seconds + judge) / (per_epoch * step + judge))
     if epochs >= 2:
         return per_epoch * min(epochs, wish or MOST_EPOCHS)
-    return max(1, min(per_epoch, int((seconds - judge) / step)))
+    return max(1, min(per_epoch, int(seconds / step)))
 
 
 def refit(plan: Plan, at: int, seconds: float, step: float, judge: float) -> Plan:
@@ -98,6 +99,6 @@ def refit(plan: Plan, at: int, seconds: float, step: float, judge: float) -> Pla
     Changes below a thirtieth are not worth a new plan.
     """
     share = step + judge / plan.per_epoch
-    fits = at + max(0, int((seconds - judge) / share))
+    fits = at + max(0, int(seconds / share))
     steps = min(fits, max(plan.most, plan.steps))
     return plan if abs(steps - plan.steps) <= plan.steps / 30 else plan.to(steps, at)
