@@ -6,6 +6,9 @@ The only room that knows data, training, doctor and report together.
 from visus.api.look import evaluate, sentence
 from visus.api.procedure import train
 from visus.api.run import Run
+from visus.api.tune import Study, tune
 from visus.api.use import export, inspect, predict
 
-__all__ = ["Run", "evaluate", "export", "inspect", "predict", "sentence", "train"]
+__all__ = [
+    "Run", "Study", "evaluate", "export", "inspect", "predict", "sentence", "train", "tune",
+]  # fmt: skip

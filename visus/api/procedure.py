@@ -13,11 +13,15 @@ from torch import nn
 
 from visus import data as images
 from visus import kernels, runs, training
+from visus import ledger as book
 from visus.api.look import look
+from visus.api.procedure_case import Case
+from visus.api.procedure_checks import baseline
+from visus.api.procedure_errors import read_errors
 from visus.api.run import Run, recorded
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
-from visus.training.session import RECIPE
+from visus.training.automatic import settle
 
 SHEET = 24  # jittered samples shown in the report
 
@@ -25,17 +29,19 @@ SHEET = 24  # jittered samples shown in the report
 def train(
     data: Any = None, *, recipe: str | Path | training.Recipe | None = None,
     out: str | Path | None = None, resume: str | Path | None = None, set: Sequence[str] = (),
-    on: Iterable[Callable[[Line], Any]] = (), model: nn.Module | None = None, **overrides: Any,
+    on: Iterable[Callable[[Line], Any]] = (), model: nn.Module | None = None,
+    cure: bool | Callable[[Line], bool] = True, **overrides: Any,
 ) -> Run:  # fmt: skip
     """Train on `data`, look once at test, leave a model and a report; the same call goes on.
 
     `data` is a path, a name, a torch Dataset or a pair of arrays; `recipe` a TOML file or a
     `Recipe`; `set` holds "key=value" edits; keywords are edits too (`epochs=10`,
     `optimizer__rate=0.1`); `model` any network that takes (N, C, H, W) and gives (N, K) logits.
-    `on` is called with each ledger line. `resume` is the folder of a run to go on with.
+    `on` is called with each ledger line. `cure=False` only reports what goes wrong; a function is
+    asked about each remedy that a trial has proved (its ledger line). `resume` is the folder of a run to go on with.
     Raises a `VisusError` that says in one line what failed and what to do.
     """
-    request = _request(data, recipe, resume, [*set], overrides)
+    request = _request(data, recipe, resume, [*set], overrides, cure)
     folder = Path(resume) if resume is not None else runs.open_run(out, request)
     ledger = Ledger(folder, on=on)
     with recorded(folder, ledger):
@@ -45,12 +51,13 @@ def train(
             model,
             folder,
             ledger,
+            cure if callable(cure) else None,
         )
     return Run(folder, model)
 
 
 def _request(
-    data: Any, recipe: Any, resume: Any, edits: list[str], overrides: dict
+    data: Any, recipe: Any, resume: Any, edits: list[str], overrides: dict, cure: Any = True
 ) -> runs.Request:
     if resume is not None:
         return _resumed(Path(resume), bool(edits or overrides or recipe))
@@ -61,7 +68,8 @@ def _request(
             "train: no data; give a folder of images, a manifest, or a name such as digits"
         )
     named = _place(data) if isinstance(data, (str, Path)) else runs.ARRAYS
-    return {"data": named, "recipe": chosen.tree()}
+    # What is usual is left out: a request from before there were cures is the same request.
+    return {"data": named, "recipe": chosen.tree()} | ({} if cure else {"cure": "off"})
 
 
 def _place(data: str | Path) -> str:
@@ -90,7 +98,8 @@ def _resumed(folder: Path, changed: bool) -> runs.Request:
 
 
 def _procedure(
-    data: Any, request: runs.Request, model: nn.Module | None, folder: Path, ledger: Ledger
+    data: Any, request: runs.Request, model: nn.Module | None, folder: Path, ledger: Ledger,
+    ask: Callable[[Line], bool] | None = None,
 ) -> None:  # fmt: skip
     kernels.info()  # without an install step they are compiled here, before the clock starts
     began = time.monotonic()
@@ -98,29 +107,44 @@ def _procedure(
     dataset = images.prepare(
         data, seed=recipe.seed, folder=folder, ledger=ledger, **recipe.data.options()
     )
-    spent = time.monotonic() - began
-    session = training.Session(
-        _asked(recipe, folder), dataset, folder, ledger, model=model, spent=spent
-    )
-    _sheet(dataset, session.recipe, ledger)
-    for _ in session.run():
-        pass
+    case = Case(recipe, dataset, folder, ledger, model, request.get("cure", "on"), ask, began)
+    _opening(case)
+    session = case.carry_out()
     if session.finished:
-        _end(session, dataset, ledger)
+        _end(session, case)
         return
     message = f"stopped at step {session.state.step}; go on with: visus train --resume {folder}"
     ledger.write("end", status="stopped", message=message, metrics={})
 
 
-def _asked(recipe: training.Recipe, folder: Path) -> training.Recipe | None:
-    # A run that goes on takes the recipe of its folder, where every "auto" has its value.
-    return None if (folder / RECIPE).exists() else recipe
+def _opening(case: Case) -> None:
+    """The steps that need no network: split and baseline. A resumed run has them on record."""
+    names = {line["name"] for line in book.select(case.past, "stage")}
+    dataset = case.dataset
+    if "split" not in names:
+        sizes = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.vault)}  # fmt: skip
+        case.stage("split", f"divided {dataset.split.how}", sizes, time.monotonic())
+    if "baseline" not in names:
+        start = time.monotonic()
+        case.stage("baseline", *baseline(dataset, case.asked.seed), start)
+    if "sheet" not in {line["kind"] for line in case.past}:
+        _sheet(dataset, settle(case.asked, dataset), case.ledger)
 
 
-def _end(session: training.Session, dataset: images.Dataset, ledger: Ledger) -> None:
-    """The one look at test, and the numbers the run ends with."""
-    reason = "the look at the end of visus train"
-    found = look(session.best(), dataset, ledger, reason=reason)
+def _end(session: training.Session, case: Case) -> None:
+    """Errors are read, then the one look at test, and the numbers the run ends with."""
+    start, ledger = time.monotonic(), case.ledger
+    lines = case.past
+    compared = next(
+        (x["evidence"] for x in book.select(lines, "stage") if x["name"] == "baseline"), {}
+    )
+    epochs = book.select(book.history(lines), "epoch")
+    decided, _, evidence = read_errors(epochs, compared)
+    case.stage("errors", decided, evidence, start)
+    start, reason = time.monotonic(), "the look at the end of visus train"
+    found = look(session.best(), case.dataset, ledger, reason=reason)
+    seen = {"test_error": found["test_error"], "looks": found["looks"]}
+    case.stage("test", "one look, after all was decided", seen, start)
     ledger.write("end", status="done", message="", metrics=session.metrics() | found)
 
 

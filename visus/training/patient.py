@@ -31,6 +31,10 @@ MOST, FEW = 2000, 256  # validation images that a fork is judged by, at its end 
 _DRAW = -7  # the "step" from which the choice of these images draws
 
 
+class Stopped(Exception):
+    """The session was told to stop while a fork ran."""
+
+
 @dataclass(frozen=True)
 class Held:
     """Where forks begin: nothing held is the first step, else tensors and facts of a state."""
@@ -50,7 +54,7 @@ class SessionPatient:
     def __init__(
         self, session: Session, asked: Recipe, *, live: bool = False, network: nn.Module | None = None
     ):  # fmt: skip
-        self.dataset, self.device = session.dataset, session.device
+        self.session, self.dataset, self.device = session, session.dataset, session.device
         self.settled, self.asked, self.network = session.recipe, asked, network
         self.steps, self.live = max(1, session.plan.steps), live
         self.fresh_names = session.fresh
@@ -81,6 +85,8 @@ class SessionPatient:
         with self._apart():
             self.fork = self.fork or self._build()
             for _ in range(steps):
+                if self.session.stopping:
+                    raise Stopped
                 next(self.loop)
 
     def evaluate(self, few: bool = False) -> tuple[list[float], list[float]]:

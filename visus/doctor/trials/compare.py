@@ -42,7 +42,9 @@ def paired(
     in validation, and the luck of a seed, which one seed cannot show and `spread` stands for.
     The interval is at 95 % for all `arms` together (Bonferroni).
     """
-    gaps = [[c - t for c, t in zip(a, b, strict=True)] for a, b in zip(control, treated, strict=True)]
+    gaps = [
+        [c - t for c, t in zip(a, b, strict=True)] for a, b in zip(control, treated, strict=True)
+    ]
     means = [fmean(row) for row in gaps]
     count, n = len(means), len(gaps[0])
     within = fmean(_variance(row) / len(row) for row in gaps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from visus.doctor.remedies.treatment import Treatment
@@ -28,20 +29,31 @@ class Arm:
     edits: tuple[str, ...]
     xs: list[int] = field(default_factory=list)
     ys: list[float] = field(default_factory=list)
-    answers: list[Answers] = field(default_factory=list)
+    answers: dict[int, Answers | None] = field(default_factory=dict)
     cost: float = 0.0
     ended: str = ""
 
     @property
     def error(self) -> float:
-        """Mean validation error at the end of the fork; 1 where it did not get there."""
-        return sum(a.error for a in self.answers) / len(self.answers) if self.answers else 1.0
+        """Mean validation error at the end of the fork over its seeds; 1 where it did not get there."""
+        found = [a.error if a else 1.0 for a in self.answers.values()]
+        return sum(found) / len(found) if found else 1.0
 
     @property
     def loss(self) -> float:
         """Mean validation loss at the end; infinite where it did not get there."""
-        found = self.answers
-        return sum(a.loss for a in found) / len(found) if found else float("inf")
+        found = [a.loss if a else inf for a in self.answers.values()]
+        return sum(found) / len(found) if found else inf
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the fork of the first seed came to its end."""
+        return self.answers.get(0) is not None
+
+    def wrong(self, seed: int, n: int) -> Sequence[float]:
+        """By image, 1.0 for a wrong answer; a fork that broke answers nothing right."""
+        found = self.answers.get(seed)
+        return found.errors if found else [1.0] * n
 
 
 @dataclass
@@ -63,7 +75,7 @@ class Trial:
             "remedy": t.name, "title": t.title, "edits": list(t.edits), "fresh": t.fresh, "why": t.why,
             "findings": list(t.findings), "kept": self.kept, "reason": self.reason, "steps": self.steps,
             "seeds": gap.seeds if gap else 0, "cost_steps": round(self.treated.cost, 1),
-            "control_error": self.control.error, "treated_error": self.treated.error if self.treated.answers else None,
+            "control_error": self.control.error, "treated_error": self.treated.error if self.treated.arrived else None,
             "effect": gap.mean if gap else None, "interval": [gap.low, gap.high] if gap else None,
             "n": gap.n if gap else 0, "measure": "validation error",
             "control": {"x": self.control.xs, "y": self.control.ys},
@@ -81,6 +93,7 @@ class Contest:
     def arm(self, arm: Arm, seed: int, rival: Arm | None = None) -> None:
         """Run one fork for one seed; a broken or hopeless one is left with the reason."""
         patient, before = self.patient, arm.cost
+        arm.answers[seed] = None
         patient.restore(self.snapshot, seed, self.steps)
         patient.apply(arm.edits)
         each, done = patient.cost(), 0
@@ -103,7 +116,7 @@ class Contest:
     def _note(self, arm: Arm, seed: int, step: int, part: int) -> None:
         found = Answers(*self.patient.evaluate(few=part < PARTS))
         if part == PARTS:
-            arm.answers.append(found)
+            arm.answers[seed] = found
         if seed == 0:
             arm.xs.append(step)
             arm.ys.append(found.error)
@@ -153,7 +166,7 @@ def contest(
 
 def _leader(arms: Sequence[Arm]) -> Arm | None:
     """The arm with the least error; of equal ones the one with fewer edits."""
-    whole = [arm for arm in arms if arm.answers]
+    whole = [arm for arm in arms if arm.arrived]
     return min(whole, key=lambda a: (a.error + 0.002 * len(a.edits), a.loss), default=None)
 
 
@@ -171,17 +184,17 @@ def _settle(ring: Contest, control: Arm, leader: Arm, arms: int) -> Difference:
 
 
 def _difference(control: Arm, arm: Arm, arms: int) -> Difference:
-    """Paired over the seeds that the treated fork came through; a broken control is wrong throughout."""
-    treated = [a.errors for a in arm.answers]
-    own = [a.errors for a in control.answers[: len(treated)]]
-    own += [[1.0] * len(row) for row in treated[len(own) :]]
-    return paired(own, treated, arms=arms)
+    """Paired over the seeds; a control that broke is wrong throughout."""
+    first = arm.answers[0]
+    n = len(first.errors) if first else 0
+    own = [control.wrong(seed, n) for seed in arm.answers]
+    return paired(own, [arm.wrong(seed, n) for seed in arm.answers], arms=arms)
 
 
 def _verdict(
     t: Treatment, control: Arm, arm: Arm, leader: Arm | None, gap: Difference | None, steps: int, arms: int
 ) -> Trial:  # fmt: skip
-    if not arm.answers:
+    if not arm.arrived:
         return Trial(t, control, arm, None, False, arm.ended, steps)
     first = arm is leader and gap is not None
     gap = gap if first and gap else _difference(control, arm, arms)

@@ -1,0 +1,257 @@
+"""A case: one run from its first step to its last, with the doctor at it.
+
+    case = Case(asked, dataset, folder, ledger, ...)
+    session = case.carry_out()      # trained, treated where a trial proved it; finished or stopped
+
+What was decided is in the ledger, so a run that is killed and resumed decides nothing twice and
+ends with the weights of the run that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from visus import ledger as book
+from visus import training
+from visus.api import procedure_checks as checks
+from visus.api import procedure_treat as treating
+from visus.api.procedure_errors import read_errors
+from visus.api.procedure_watch import Watch, call
+from visus.doctor.trials import Trial
+from visus.errors import NotFiniteError
+from visus.ledger import Ledger, Line
+from visus.training.session import RECIPE
+
+FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
+SHORT = 60  # steps below which a run is too short to be examined on the way
+ROUNDS = 3  # times a run is treated at most
+SURE = 0.5  # confidence from which a finding calls for a trial
+
+
+@dataclass
+class Case:
+    """`cure`: "on", "off" or "ask" (then `ask(trial)` says whether to keep what a trial proved)."""
+
+    asked: training.Recipe
+    dataset: Any
+    folder: Path
+    ledger: Ledger
+    network: nn.Module | None = None
+    cure: str = "on"
+    ask: Callable[[Line], bool] | None = None
+    began: float = 0.0
+
+    def carry_out(self) -> training.Session:
+        """Train to the end, or until the run is told to stop."""
+        while True:
+            session = self._open()
+            if not self._examined(session):
+                return session
+
+    # Ledger.
+
+    @property
+    def past(self) -> list[Line]:
+        """What the run's ledger says so far."""
+        return book.read(self.folder)
+
+    def done(self, name: str) -> Line | None:
+        """The newest line of a stage of this attempt, or None where it was not reached yet."""
+        lines = self.past
+        restarts = [n for n, line in enumerate(lines) if line.get("restart")]
+        lines = lines[restarts[-1] :] if restarts else lines
+        found = [line for line in book.select(lines, "stage") if line["name"] == name]
+        return found[-1] if found else None
+
+    def stage(self, name: str, decided: str, evidence: dict[str, Any], began: float) -> None:
+        """Write a step of the procedure into the ledger."""
+        seconds = round(time.monotonic() - began, 3)
+        self.ledger.write("stage", name=name, decided=decided, evidence=evidence, seconds=seconds)
+
+    def findings(self, found: list[dict[str, Any]]) -> None:
+        """Write findings that are not on record yet."""
+        known = {line["id"] for line in book.select(self.past, "finding")}
+        for item in found:
+            if item["id"] not in known:
+                self.ledger.write("finding", **item)
+
+    # Opening.
+
+    def _open(self) -> training.Session:
+        past = self.past
+        kept = treating.edits(past)
+        if treating.unfinished(past):
+            treating.restart(self.folder, self.ledger, "starts again with " + ", ".join(kept))
+        elif kept and (self.folder / RECIPE).exists():
+            treating.rewrite(self.folder, kept)
+        session = self._session(kept)
+        if (
+            self.cure != "off"
+            and 0 < session.step < _first(session)
+            and not self.done("first steps")
+        ):
+            treating.restart(self.folder, self.ledger, "the first steps are watched as a whole")
+            session = self._session(kept)
+        if session.step == 0 and not session.plan.steps:
+            self._before(session)
+        return session
+
+    def _session(self, kept: list[str]) -> training.Session:
+        # A run that goes on takes the recipe of its folder, where every "auto" has its value.
+        held = (self.folder / RECIPE).exists()
+        recipe = None if held else self.asked.edited(kept) if kept else self.asked
+        spent = time.monotonic() - self.began
+        return training.Session(
+            recipe, self.dataset, self.folder, self.ledger, model=self.network, spent=spent
+        )
+
+    def _before(self, session: training.Session) -> None:
+        """The checks of fresh weights."""
+        if session.world.size > 1:
+            return
+        for name, check in (
+            ("first weights", checks.first_weights),
+            ("one batch", checks.one_batch),
+        ):
+            began = time.monotonic()
+            decided, evidence = check(session)
+            self.stage(name, decided, evidence, began)
+
+    # The loop, and the two moments at which it is examined.
+
+    def _examined(self, session: training.Session) -> bool:
+        """Train; True where a remedy was kept and the run is to be opened anew."""
+        loop = session.run()
+        try:
+            if self._first_steps(session, loop):
+                loop.close()
+                return True
+            for _ in loop:
+                if self._midway_due(session) and self._midway(session):
+                    loop.close()
+                    return True
+        except treating.Stopped:
+            loop.close()
+        except NotFiniteError as error:
+            return self._broken(session, error)
+        return False
+
+    def _first_steps(self, session: training.Session, loop: Any) -> bool:
+        """Watch the first steps and treat what they show."""
+        if self.done("first steps") or session.step:
+            return False
+        began, watch, losses = time.monotonic(), Watch(), []
+        broken = ""
+        try:
+            step = next(loop, None)
+            if step is None or session.world.size > 1:
+                return False
+            last = _first(session)
+            if session.plan.steps < SHORT:
+                self.stage("first steps", f"a run of {session.plan.steps} steps is too short to be examined", {}, began)  # fmt: skip
+                return False
+            losses.append(step.loss)
+            with watch.watching():
+                while session.step < last and (step := next(loop, None)) is not None:
+                    losses.append(step.loss)
+            if session.step < last:
+                return False
+        except NotFiniteError as error:
+            if session.plan.steps < SHORT:
+                raise
+            broken = str(error).split(";")[0]
+        return self._judge_first(session, watch, losses, broken, began)
+
+    def _judge_first(
+        self, session: training.Session, watch: Watch, losses: list[float], broken: str, began: float
+    ) -> bool:  # fmt: skip
+        found = watch.findings()
+        self.findings(found)
+        symptoms, sick = call(found, losses, self._evidence(), broken)
+        evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
+        evidence |= {f"finding {name}": value for name, value in symptoms.items()}
+        kept = self._treat("first steps", session, symptoms, evidence, sick, began, bool(broken))
+        if broken and not kept:
+            raise NotFiniteError(broken + "; no remedy that was tried helped; lower the rate with --set optimizer.rate")  # fmt: skip
+        return kept
+
+    def _treat(
+        self, name: str, session: training.Session, symptoms: dict[str, float], evidence: dict[str, Any],
+        sick: bool, began: float, lost: bool = False, live: bool = False,
+    ) -> bool:  # fmt: skip
+        """Trials for what was found, and the stage's line; True where a remedy was kept."""
+        past = self.past
+        rounds = sum(1 for line in book.select(past, "trial") if line.get("kept"))
+        kept: Trial | None = None
+        decided = (
+            "treatment is switched off" if self.cure == "off" else f"{rounds} remedies are enough"
+        )
+        if self.cure != "off" and rounds < ROUNDS and len(self.dataset.validation) >= 20:
+            kept, decided = treating.treat(
+                session, self.asked, self.ledger, past, findings=symptoms, facts=self._facts(),
+                least=0.25 if sick else SURE, live=live, network=self.network, ask=self.ask,
+            )  # fmt: skip
+        evidence["steps_spent"] = self._cost(past, session if kept and not live else None)
+        self.stage(name, decided, evidence, began)
+        return kept is not None
+
+    def _cost(self, past: list[Line], lost: training.Session | None) -> float:
+        """Steps that this treatment cost: its forks, and what a restart throws away."""
+        new = book.select(self.past[len(past) :], "trial")
+        return (new[0]["round_steps"] if new else 0.0) + (lost.step if lost else 0)
+
+    def _evidence(self) -> dict[str, Any]:
+        """What the checks before the first step found."""
+        names = ("baseline", "first weights", "one batch")
+        lines = {
+            line["name"]: line for line in book.select(self.past, "stage") if line["name"] in names
+        }
+        return {
+            name: {"decided": line["decided"], **line["evidence"]} for name, line in lines.items()
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        line = next((x for x in book.select(self.past, "stage") if x["name"] == "labels"), None)
+        return {"suspects": line["evidence"].get("suspects", [])} if line else {}
+
+    # Midway, and where the loss breaks.
+
+    def _midway_due(self, session: training.Session) -> bool:
+        if session.step % session.plan.per_epoch or session.world.size > 1:
+            return False
+        share = session.plan.done(session.step)
+        return 0.45 <= share < 0.8 and session.plan.steps >= SHORT and not self.done("midway")
+
+    def _midway(self, session: training.Session) -> bool:
+        """Read the errors of the epochs so far, and treat the living state."""
+        began = time.monotonic()
+        epochs = book.select(book.history(self.past), "epoch")
+        decided, symptoms, evidence = read_errors(epochs, self._evidence().get("baseline", {}))
+        if not symptoms:
+            self.stage("midway", decided, evidence | {"steps_spent": 0.0}, began)
+            return False
+        evidence["read"] = decided
+        return self._treat("midway", session, symptoms, evidence, False, began, live=True)
+
+    def _broken(self, session: training.Session, error: NotFiniteError) -> bool:
+        """The loss broke on the way: treat the last state that is kept, or give up."""
+        if self.cure == "off" or session.world.size > 1 or session.plan.steps < SHORT:
+            raise error
+        began, said = time.monotonic(), str(error).split(";")[0]
+        again = self._session([])  # from its last checkpoint
+        symptoms = {"loss-not-finite": 0.95}
+        evidence: dict[str, Any] = {"step": session.step, "error": said}
+        live = again.step > 0
+        if not self._treat("broken", again, symptoms, evidence, True, began, live=live):
+            raise error
+        return True
+
+
+def _first(session: training.Session) -> int:
+    return max(FEWEST, min(MOST, round(FIRST * session.plan.steps)))

@@ -1,0 +1,138 @@
+"""The checks before training: baseline, first weights, one batch by heart. They leave no trace."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visus.errors import NotFiniteError
+from visus.training import Session
+from visus.training.automatic import usual_rate
+from visus.training.seeds import mix
+from visus.training.state import undisturbed
+from visus.training.steps import backward, steps
+
+IMAGES, SIDE = 1500, 16  # of the linear baseline: images of train, pixels a side
+BATCH, STEPS = 16, 16  # of the batch that is learned by heart
+_DRAW = -8  # the "step" from which the baseline draws its images
+
+
+def baseline(dataset: Any, seed: int) -> tuple[str, dict[str, float]]:
+    """Chance level and a linear model on coarse pixels: what every network must beat.
+
+    The linear model is ridge regression on the classes, in closed form, on at most 1,500 images
+    of train shrunk to 16 pixels a side; both errors are of validation.
+    """
+    counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).double()
+    share = counts / counts.sum()
+    entropy = float(-(share * share.clamp_min(1e-12).log()).sum())
+    facts = {"chance_loss": entropy, "images": float(len(dataset.train))}
+    if not len(dataset.validation):
+        return "no validation images: nothing to compare", facts
+    majority = int(counts.argmax())
+    facts["chance_error"] = float((dataset.validation.targets != majority).double().mean())
+    facts["linear_error"] = _linear(dataset, seed)
+    said = f"a linear model errs on {facts['linear_error']:.1%}, always the largest class on {facts['chance_error']:.1%}"
+    return said, facts
+
+
+def _linear(dataset: Any, seed: int) -> float:
+    x, targets = _coarse(dataset.train, seed)
+    held, truth = _coarse(dataset.validation, seed)
+    mean, std = x.mean(0), x.std(0).clamp_min(1e-3)
+    x, held = (x - mean) / std, (held - mean) / std
+    goal = nn.functional.one_hot(targets, len(dataset.classes)).float()
+    center = goal.mean(0)
+    gram = x.T @ x + 0.1 * len(x) * torch.eye(x.shape[1])
+    weights = torch.linalg.solve(gram, x.T @ (goal - center))
+    return float(((held @ weights + center).argmax(1) != truth).double().mean())
+
+
+def _coarse(images: Any, seed: int) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(mix(seed, _DRAW))
+    rows = torch.randperm(len(images), generator=draw)[:IMAGES].sort().values
+    pixels = torch.cat(
+        [
+            nn.functional.adaptive_avg_pool2d(
+                images.batch(part).float() / 255, min(SIDE, *images.batch(part[:1]).shape[2:])
+            )
+            for part in rows.split(256)
+        ]
+    )
+    return pixels.flatten(1), images.targets[rows]
+
+
+def first_weights(session: Session) -> tuple[str, dict[str, Any]]:
+    """Variance of the signal forward and of the gradient backward, by layer, before the first step."""
+    forward: dict[str, float] = {}
+    layers = {
+        name: m
+        for name, m in session.model.named_modules()
+        if isinstance(m, (nn.Linear, nn.Conv2d))
+    }
+    with undisturbed(session.state), ExitStack() as hooks:
+        for name, layer in layers.items():
+            handle = layer.register_forward_hook(_note(forward, name))
+            hooks.callback(handle.remove)
+        session.model.train()
+        images, targets = session.feed(0)
+        backward(session.state, images[:64], targets[:64])
+        found = {name: _rms(layer.weight.grad) for name, layer in layers.items()}
+    names = {name: name.removeprefix("network.") for name in forward}
+    evidence = {
+        "forward": {names[k]: v for k, v in forward.items()},
+        "backward": {names[k]: found[k] for k in forward},
+    }
+    return _judged(list(forward.values()), [found[k] for k in forward]), evidence
+
+
+def _note(into: dict[str, float], name: str) -> Any:
+    def hook(module: nn.Module, args: Any, out: Tensor) -> None:
+        into.setdefault(name, float(out.detach().float().var()))
+
+    return hook
+
+
+def _rms(grad: Tensor | None) -> float:
+    return float(grad.float().square().mean().sqrt()) if grad is not None else 0.0
+
+
+def _judged(forward: list[float], back: list[float]) -> str:
+    """Names the finding `init-too-small` or `init-too-large` where it is one."""
+    hidden = forward[:-1] or forward
+    if not forward or not all(v == v and v < 1e30 for v in forward):
+        return "init-too-large: the signal is not finite"
+    if max(back) == 0.0 or min(hidden) < 1e-6:
+        return f"init-too-small: the variance of a layer's output is {min(hidden):.1g}"
+    if max(forward) > 1e4:
+        return f"init-too-large: the variance of a layer's output is {max(forward):.1g}"
+    return f"variance of the outputs {min(forward):.2g} to {max(forward):.2g}: as it should be"
+
+
+def one_batch(session: Session) -> tuple[str, dict[str, float]]:
+    """Can the network learn 16 images by heart in 16 steps, with the recipe's loss and rate?"""
+    state, recipe = session.state, session.recipe
+    rate = recipe.optimizer.rate
+    peak = usual_rate(recipe) if rate == "auto" else float(rate)
+    pixels = session.dataset.train.batch(session.feed.indices(0)[:BATCH])
+    targets = session.dataset.train.targets[session.feed.indices(0)[:BATCH]].to(state.device)
+    images = pixels.to(state.device).float() / 255
+    losses: list[float] = []
+    with undisturbed(state):
+        state.model.train()
+        try:
+            for step in steps(state, lambda at: (images, targets), lambda at: peak):
+                losses.append(step.loss)
+                if len(losses) == STEPS:
+                    break
+        except NotFiniteError:
+            return "the loss of one batch is not finite", {"steps": float(len(losses))}
+    first, last = losses[0], min(losses[-3:])
+    evidence = {"loss_first": first, "loss_last": last, "rate": peak, "images": float(len(images))}
+    learned = last < 0.7 * first or last < 0.35 * log(len(session.dataset.classes))
+    verb = "is being learned by heart" if learned else "cannot be learned by heart"
+    return f"one batch {verb}: loss {first:.3g} to {last:.3g} in {STEPS} steps", evidence

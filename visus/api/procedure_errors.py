@@ -1,0 +1,56 @@
+"""Reading the errors: the lecture's table of symptoms, from the epochs of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visus.ledger import Line
+
+GAP = 0.08  # validation error above training error from which a network learns by heart
+POOR = 1.2  # times the linear model's error from which training error is huge
+
+
+def read_errors(
+    epochs: list[Line], baseline: dict[str, Any]
+) -> tuple[str, dict[str, float], dict[str, Any]]:  # fmt: skip
+    """What the newest epoch's errors say, the findings with their confidence, the evidence.
+
+    Huge training error: underfitting. Validation error far above training error, and no longer
+    falling: overfitting. Training error far above validation error: a bad division. Both errors
+    are of eval mode on images without jitter.
+    """
+    if not epochs or epochs[-1].get("validation_error") is None:
+        return "no validation error to read", {}, {}
+    last = epochs[-1]
+    train, held = last["train_error"], last["validation_error"]
+    evidence = {"train_error": train, "validation_error": held}
+    linear, chance = baseline.get("linear_error"), baseline.get("chance_error")
+    evidence |= {
+        k: v for k, v in (("linear_error", linear), ("chance_error", chance)) if v is not None
+    }
+    if chance is not None and train > 0.85 * chance:
+        return (
+            "the training error is at chance level: it does not learn",
+            {"underfitting": 0.8},
+            evidence,
+        )
+    if linear is not None and train > POOR * linear and train > 0.05 and _flat(epochs):
+        return "training errs more than a linear model, and no longer improves: underfitting", {"underfitting": 0.7}, evidence  # fmt: skip
+    if held - train > GAP and held > 2 * train and _rising(epochs):
+        return "validation errs far more than training, and its loss rises: overfitting", {"overfitting": 0.7}, evidence  # fmt: skip
+    if train - held > GAP and train > 2 * held:
+        return "training errs far more than validation: the division may be bad", {"split-unrepresentative": 0.4}, evidence  # fmt: skip
+    return "training and validation errors agree with a healthy training", {}, evidence
+
+
+def _flat(epochs: list[Line]) -> bool:
+    """Whether the training error of the last third of the epochs is no lower than before."""
+    values = [line["train_error"] for line in epochs]
+    third = max(1, len(values) // 3)
+    return len(values) < 3 or min(values[-third:]) > 0.9 * min(values[:-third])
+
+
+def _rising(epochs: list[Line]) -> bool:
+    """Whether the validation loss is well above its least."""
+    values = [line["validation_loss"] for line in epochs]
+    return len(values) >= 3 and values[-1] > 1.1 * min(values) and values[-2] > min(values)

@@ -1,0 +1,132 @@
+"""Treating: which remedies, tried how, and what becomes of the run when one is kept.
+
+The budget of all trials of a run is a quarter of its planned steps. A kept remedy is a line of
+the ledger first and a change of the run second, so that a run killed in between knows what it
+had decided. A remedy for the first step removes what was trained and starts again; one for the
+living state changes the run's recipe, and the run is resumed from its checkpoint under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from visus import files, training
+from visus import ledger as book
+from visus.api.procedure_chart import chart
+from visus.doctor.remedies import Treatment, prescribe, together
+from visus.doctor.trials import Trial, contest
+from visus.ledger import Ledger, Line
+from visus.training.patient import SessionPatient, Stopped
+from visus.training.session import BEST, RECIPE
+
+BUDGET = 0.25  # share of the run's steps that all its trials together may take
+SHORTEST, LONGEST = 24, 400  # steps of a fork: shorter ones prefer whatever learns fastest
+MOST = 5  # treatments in one contest
+Ask = Callable[[Line], bool]
+
+
+def treat(
+    session: training.Session, asked: training.Recipe, ledger: Ledger, past: list[Line], *, findings: dict[str, float],
+    facts: dict[str, Any], live: bool = False, least: float = 0.5, network: nn.Module | None = None, ask: Ask | None = None,
+) -> tuple[Trial | None, str]:  # fmt: skip
+    """Try what findings and chart call for; the trial that was kept, if any, and what was decided.
+
+    Raises `Stopped` where the session was told to stop meanwhile: nothing is on record then.
+    """
+    known = chart(session, findings, facts | {"given_network": network is not None})
+    tried = {tuple(line.get("edits", ())) for line in book.select(past, "trial")}
+    found = [t for t in prescribe(known, least=least, live=live) if t.edits not in tried]
+    if not found:
+        return None, "nothing to treat"
+    left = BUDGET * session.plan.steps - spent(past)
+    chosen, steps = _fitting(found, left, tried)
+    if not chosen:
+        return None, f"no trial: {left:.0f} steps of the budget are too few for one"
+    patient = SessionPatient(session, asked, live=live, network=network)
+    trials, cost = contest(patient, chosen, steps=steps, budget=max(left, 2.0 * steps))
+    kept = next((t for t in trials if t.kept), None)
+    if kept and ask and not ask(kept.line()):
+        kept.kept, kept.reason = False, "better than the control, declined by the user"
+    for trial in trials:
+        mark = {
+            "step": session.step if live else 0,
+            "at": session.step,
+            "live": live,
+            "round_steps": cost,
+        }
+        ledger.write("trial", **trial.line(), **mark)
+    return (kept if kept and kept.kept else None), _said(kept, trials, cost, session.plan.steps)
+
+
+def spent(past: list[Line]) -> float:
+    """Steps that the treatments of the run have cost so far."""
+    return sum(line["evidence"].get("steps_spent", 0.0) for line in book.select(past, "stage"))
+
+
+def _fitting(
+    found: list[Treatment], left: float, tried: set[tuple[str, ...]]
+) -> tuple[list[Treatment], int]:  # fmt: skip
+    """Treatments for one contest and the length of its forks, so that the budget holds them."""
+    both = together(found)
+    chosen = [both, *found] if both and both.edits not in tried else found
+    room = int(left // SHORTEST) - 1  # one of the forks is the control
+    chosen = chosen[: max(0, min(MOST, room))]
+    # Half a fork is put aside, for a second seed where it is close.
+    steps = int(left / (len(chosen) + 1.5)) if chosen else 0
+    return chosen, max(SHORTEST, min(LONGEST, steps))
+
+
+def _said(kept: Trial | None, trials: list[Trial], cost: float, steps: int) -> str:
+    tail = f"{len(trials)} tried on forks of {trials[0].steps} steps, {cost / steps:.0%} of the run"
+    if kept is None or not kept.kept:
+        return f"no remedy kept: {tail}"
+    gap = kept.difference
+    assert gap is not None
+    return (
+        f"kept {', '.join(kept.treatment.edits)}: {gap.mean:.1%} fewer errors on validation "
+        f"({gap.low:.1%} to {gap.high:.1%}); {tail}"
+    )
+
+
+def edits(past: list[Line]) -> list[str]:
+    """The edits of all remedies kept so far, in order."""
+    kept = (line for line in book.select(past, "trial") if line.get("kept"))
+    return [edit for line in kept for edit in line["edits"]]
+
+
+def unfinished(past: list[Line]) -> bool:
+    """Whether a restart was decided and not yet carried out when the run was last left."""
+    fresh = [
+        n
+        for n, line in enumerate(past)
+        if line["kind"] == "trial" and line.get("kept") and not line["live"]
+    ]
+    done = [n for n, line in enumerate(past) if line["kind"] == "resume" and line.get("restart")]
+    return bool(fresh) and max(fresh) > max(done, default=-1)
+
+
+def restart(folder: Path, ledger: Ledger, why: str) -> None:
+    """Remove what was trained: the next session begins at step 0. Safe to be killed in, and to repeat."""
+    for path in sorted(folder.glob("checkpoint-*.json")):
+        path.unlink()  # a checkpoint without its JSON does not count
+    for path in [
+        *folder.glob("checkpoint-*.safetensors"),
+        *folder.glob(f"{BEST}.*"),
+        folder / RECIPE,
+    ]:
+        path.unlink(missing_ok=True)
+    ledger.write("resume", step=0, restart=True, notes=[why])
+
+
+def rewrite(folder: Path, kept: list[str]) -> None:
+    """Put the kept edits into the recipe of a run that goes on; doing it twice changes nothing."""
+    held = training.load_recipe(folder / RECIPE)
+    if (changed := held.edited(kept)) != held:
+        files.replace_text(folder / RECIPE, changed.to_toml())
+
+
+__all__ = ["Stopped", "edits", "restart", "rewrite", "spent", "treat", "unfinished"]
