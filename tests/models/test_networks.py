@@ -124,7 +124,7 @@ def test_the_widest_branch_counts():
 
 
 def test_size_chooses_the_network():
-    assert [choose((s, s)) for s in (8, 16, 28, 64, 96)] == [
+    assert [choose((s, s)) for s in (8, 16, 28, 96, 160)] == [
         "cnn",
         "cnn",
         "fast",

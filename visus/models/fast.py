@@ -1,4 +1,4 @@
-"""A ResNet-9-like network: much accuracy for few operations on 32x32 to 64x64 images."""
+"""A ResNet-9-like network: much accuracy for few operations on images of 32x32 to 128x128."""
 
 from __future__ import annotations
 
