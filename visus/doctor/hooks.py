@@ -41,12 +41,34 @@ class Hooks:
         handles = [
             modules.register_module_forward_pre_hook(enter),
             modules.register_module_forward_hook(leave, with_kwargs=True),
-            register_optimizer_step_pre_hook(host.before_step),
+            register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(host.after_step),
         ]
         self._undo = [handle.remove for handle in handles]
         self._patch(torch.autograd, "backward", self._backward)
         self._patch(dataloader._BaseDataLoaderIter, "__next__", self._next)
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        # With a closure (LBFGS, Lightning) the pass happens inside the step: the gradients to
+        # look at are those that stand when the closure has run for the first time.
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if not callable(closure):
+            self.host.before_step(optimizer, args, kwargs)
+            return None
+        looked = False
+
+        @functools.wraps(closure)
+        def seen():
+            nonlocal looked
+            value = closure()
+            if not looked:
+                looked = True
+                self.host.before_step(optimizer, (), {})
+            return value
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": seen}
+        return (args[0], seen, *args[2:]), kwargs
 
     def remove(self) -> None:
         """Leave torch as it was found."""
