@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from visus.api import Run, evaluate, export, inspect, predict, train
+    from visus.api import Run, Study, evaluate, export, inspect, predict, train, tune
     from visus.doctor import Doctor, explain, watch
     from visus.layers.optimize import optimize, restore
 
 _FACE = {
     "Doctor": "visus.doctor",
     "Run": "visus.api",
+    "Study": "visus.api",
     "evaluate": "visus.api",
     "explain": "visus.doctor",
     "export": "visus.api",
@@ -26,10 +27,12 @@ _FACE = {
     "predict": "visus.api",
     "restore": "visus.layers.optimize",
     "train": "visus.api",
+    "tune": "visus.api",
     "watch": "visus.doctor",
 }
 __all__ = [
-    "Doctor", "Run", "evaluate", "explain", "export", "inspect", "optimize", "predict", "restore", "train", "watch",
+    "Doctor", "Run", "Study", "evaluate", "explain", "export", "inspect", "optimize", "predict", "restore", "train", "tune",
+    "watch",
 ]  # fmt: skip
 
 

@@ -21,13 +21,19 @@ ARRAYS = "arrays"  # the data of a run whose images came as Python objects
 Request = dict[str, Any]
 
 
-def open_run(out: str | Path | None, request: Request) -> Path:
+def open_run(
+    out: str | Path | None, request: Request, *, suffix: str = "", again: bool = False
+) -> Path:
     """The folder for `request`, made if need be and holding its `request.json`.
 
     Without `out` it is `runs/NAME`, `runs/NAME-2`, ...: the first that is new or holds this
-    very request unfinished. Raises `RunError` where `out` is taken by something else.
+    very request unfinished; `again` takes a finished one too. Raises `RunError` where `out` is
+    taken by something else.
     """
-    folder = _checked(Path(out), request) if out is not None else _free(request)
+    if out is not None:
+        folder = _checked(Path(out), request, again)
+    else:
+        folder = _free(request, suffix, again)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,14 +66,14 @@ def finished(folder: Path) -> bool:
     return end is not None and end["status"] == "done"
 
 
-def _checked(folder: Path, request: Request) -> Path:
+def _checked(folder: Path, request: Request, again: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"out: {folder} is a file; give a folder")
     if not folder.exists() or not any(folder.iterdir()):
         return folder
     if not (folder / REQUEST).exists():
         raise RunError(f"out: {folder} is not empty and holds no run; choose another --out")
-    if finished(folder):
+    if finished(folder) and not again:
         raise RunError(
             f"out: {folder} holds a finished run; choose another --out, or read it with 'visus report {folder}'"
         )
@@ -78,18 +84,18 @@ def _checked(folder: Path, request: Request) -> Path:
     return folder
 
 
-def _free(request: Request) -> Path:
-    stem = Path("runs") / _name(request["data"])
+def _free(request: Request, suffix: str, again: bool) -> Path:
+    stem = Path("runs") / f"{_name(request['data'])}{suffix}"
     names = itertools.chain(
         [stem], (stem.with_name(f"{stem.name}-{n}") for n in itertools.count(2))
     )
-    return next(folder for folder in names if _ours(folder, request))
+    return next(folder for folder in names if _ours(folder, request, again))
 
 
-def _ours(folder: Path, request: Request) -> bool:
+def _ours(folder: Path, request: Request, again: bool) -> bool:
     if not folder.exists():
         return True
-    if not (folder / REQUEST).is_file() or finished(folder):
+    if not (folder / REQUEST).is_file() or (finished(folder) and not again):
         return False
     return not difference(read_request(folder), request)
 

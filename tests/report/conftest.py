@@ -22,12 +22,18 @@ def load(name: str) -> ModuleType:
     return sys.modules[known]
 
 
-LEDGERS = load("ledgers")
+LEDGERS, SEARCHES = load("ledgers"), load("searches")
+CASES = LEDGERS.CASES | SEARCHES.CASES
 
 
 @pytest.fixture(scope="session")
 def ledgers() -> ModuleType:
     return LEDGERS
+
+
+@pytest.fixture(scope="session")
+def searches() -> ModuleType:
+    return SEARCHES
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +43,9 @@ def driver() -> ModuleType:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", list(LEDGERS.CASES))
+        metafunc.parametrize("case", list(CASES))
 
 
 @pytest.fixture
 def lines(case: str) -> list:
-    return LEDGERS.CASES[case]()
+    return CASES[case]()

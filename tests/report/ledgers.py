@@ -40,6 +40,9 @@ KINDS = [
     "mistakes",
     "finding",
     "trial",
+    "study",
+    "tuning-trial",
+    "tuning-result",
     "end",
 ]
 EVIL = [
@@ -272,7 +275,10 @@ def broken_numbers() -> list[Line]:
 def scrambled() -> list[Line]:
     """Every kind, all its fields of the wrong type: a report shows less, and still stands."""
     lines, odd = [], [None, "text", 3, [], {}, [None], [[]], {"a": None}, True]
-    fields = {key for line in [*ledger(epochs=1), *findings()] for key in line} - {"kind", "t"}
+    fields = {key for line in [*ledger(epochs=1), *findings()] for key in line} - {
+        "kind",
+        "t",
+    }
     for n, kind in enumerate(KINDS * len(odd)):
         lines.append({"kind": kind, "t": 1.79e9 + n, **{key: odd[(n // len(KINDS) + i) % len(odd)]
                       for i, key in enumerate(sorted(fields))}})  # fmt: skip
@@ -281,7 +287,10 @@ def scrambled() -> list[Line]:
 
 def evil() -> list[Line]:
     """Markup, control characters and bait in every string a user or a file may bring."""
-    lines = [*ledger(names=EVIL, epochs=3, source="/x/<script>alert(2)</script>"), *findings()]
+    lines = [
+        *ledger(names=EVIL, epochs=3, source="/x/<script>alert(2)</script>"),
+        *findings(),
+    ]
     for n, line in enumerate(lines):
         bait = EVIL[n % len(EVIL)]
         for key in (

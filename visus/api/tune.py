@@ -171,11 +171,11 @@ def _name(split: str, request: runs.Request) -> str:
 
 def _go_on(folder: Path, storage: str | None) -> str:
     """The command that goes on: the one that was given, with the folder named."""
-    words = list(sys.argv[1:]) if Path(sys.argv[0]).name.startswith("visus") else []
+    words = sys.argv[1:]
     if not words or words[0] != "tune":
         return f"the same call with out={str(folder)!r}"
     if "--out" not in words and not any(word.startswith("--out=") for word in words):
-        words += ["--out", str(folder)]
+        words = [*words, "--out", str(folder)]
     return "visus " + shlex.join(words)
 
 

@@ -55,6 +55,15 @@ def root(
         print(context.get_help())
 
 
+def views(json_: bool) -> list[Callable]:
+    """The terminal's view of a ledger; on standard error where standard output is JSON."""
+    from rich.console import Console
+
+    from visus.report.terminal import view
+
+    return [view(Console(stderr=json_))]
+
+
 def finish(json_: bool, result: dict[str, Any], show: Callable[[], Any]) -> None:
     if json_:
         print(json.dumps(result, allow_nan=False))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from visus.cli.base import Json, RecipeFile, Set, app, finish
+from visus.cli.base import Json, RecipeFile, Set, app, finish, views
 from visus.errors import RunError
+
+
+class Cure(StrEnum):
+    """What becomes of a remedy."""
+
+    on = "on"
+    ask = "ask"
+    off = "off"
 
 
 @app.command()
@@ -21,6 +30,8 @@ def train(
     resume: Annotated[Path | None, typer.Option("--resume", help="Go on with the run in this folder.")] = None,
     time_limit: Annotated[str | None, typer.Option("--time-limit", help="Plan the whole run to fit: seconds, or 90s, 20m, 2h.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: chosen from the data.", min=1)] = None,
+    cure: Annotated[Cure, typer.Option("--cure", help="What to do with a remedy that a trial has proved: keep it, ask, or (off) try none.")] = Cure.on,
+    no_cure: Annotated[bool, typer.Option("--no-cure", help="Only report what goes wrong: --cure off.")] = False,
     json_: Json = False,
 ) -> None:  # fmt: skip
     """Train a network on DATA, look once at the test images, leave a report and a model."""
@@ -29,19 +40,26 @@ def train(
     edits = [*(set_ or [])]
     edits += [f"training.time_limit={time_limit}"] if time_limit is not None else []
     edits += [f"training.epochs={epochs}"] if epochs is not None else []
-    run = api.train(data, recipe=recipe, out=out, resume=resume, set=edits, on=_views(json_))
+    how = _asked if cure is Cure.ask and not no_cure else cure is not Cure.off and not no_cure
+    run = api.train(
+        data, recipe=recipe, out=out, resume=resume, set=edits, on=views(json_), cure=how
+    )
     result = run.result()
     finish(json_, result, lambda: _summary(run.folder))
     if result["status"] != "done":
         raise RunError(result["message"])
 
 
-def _views(json_: bool) -> list[Callable]:
-    from rich.console import Console
-
-    from visus.report.terminal import view
-
-    return [view(Console(stderr=json_))]
+def _asked(trial: dict[str, Any]) -> bool:
+    """Ask in the terminal whether to keep what the trial proved; without one, the trial decides."""
+    if not sys.stdin.isatty():
+        return True
+    low, high = trial["interval"]
+    said = (
+        f"{trial['title']} ({', '.join(trial['edits'])}): {trial['why']}. On a fork it made "
+        f"{trial['effect']:.1%} fewer validation errors ({low:.1%} to {high:.1%}). Keep it?"
+    )
+    return typer.confirm(said, default=True, err=True)
 
 
 def _summary(folder: Path) -> None:

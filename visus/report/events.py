@@ -156,6 +156,43 @@ def trial(line: Line) -> str:
 
 
 @events.member
+def study(line: Line) -> str:
+    keys, done = len(words.listed(line.get("space"))), line.get("done")
+    wish = f", {words.whole(line['trials'])} trials wished for" if line.get("trials") else ""
+    before = f", {words.some(done, 'trial')} there already" if done else ""
+    epochs = words.some(line.get("epochs"), "epoch")
+    return f"study: {words.some(keys, 'key')} vary, {epochs} a whole trial{wish}{before}"
+
+
+@events.member
+def tuning_trial(line: Line) -> str:
+    role, state = line.get("role"), line.get("state")
+    name = f"trial {words.text(line.get('number'))}"
+    name += {"default": " (the plain recipe)", "final": f" (final of {line.get('of')})"}.get(
+        str(role), ""
+    )
+    error = (
+        f"validation error {words.percent(line['error'])}"
+        if line.get("error") is not None
+        else None
+    )
+    epochs = f"after {words.some(line['epochs'], 'epoch')}" if line.get("epochs") else None
+    how = None if state == "done" else words.text(line.get("reason") or state)
+    return f"{name}: " + _and(
+        " ".join(filter(None, (error, epochs))), how, words.seconds(line.get("seconds"))
+    )
+
+
+@events.member
+def tuning_result(line: Line) -> str:
+    values = line.get("values")
+    error = f"validation error {words.percent(line.get('error'))}"
+    if not values:
+        return f"the plain recipe is the best, {error}"
+    return f"trial {words.text(line.get('chosen'))} is the best, {error}: {words.text(values)}"
+
+
+@events.member
 def note(line: Line) -> str:
     return words.text(line.get("text"))
 

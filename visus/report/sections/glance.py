@@ -18,7 +18,9 @@ class Glance(Section):
     title, place = "At a glance", 0
     reads = ("look", "epoch", "stop", "end", "plan", "step")
 
-    def body(self, story: Story) -> Markup:
+    def body(self, story: Story) -> Markup | None:
+        if story.all("study"):
+            return None  # a search has an answer of its own
         head = tag("div", _answer(story), class_="answer")
         return tag("div", head, _compare(story), _tiles(story), class_="glance")
 

@@ -14,8 +14,10 @@ from visus.report.story import Story
 class Looks(Section):
     title, place, reads = "Looks at test", 130, ("look",)
 
-    def body(self, story: Story) -> Markup:
+    def body(self, story: Story) -> Markup | None:
         looks = story.looks
+        if story.all("study"):
+            return None  # a search has no way to the vault
         said = ("Test images are only observed: nothing is trained or chosen by them, and every look is counted. "
                 "The more often a choice follows a look, the less the test error means.")  # fmt: skip
         if not looks:

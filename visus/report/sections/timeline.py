@@ -18,7 +18,18 @@ MOST, ALIKE = 400, 3
 @sections.member
 class Timeline(Section):
     title, place = "Timeline", 140
-    reads = ("run", "stop", "checkpoint", "resume", "end", "plan", "split", "finding", "trial")
+    reads = (
+        "run",
+        "stop",
+        "checkpoint",
+        "resume",
+        "end",
+        "plan",
+        "split",
+        "finding",
+        "trial",
+        "tuning-trial",
+    )
 
     def body(self, story: Story) -> Markup | None:
         told = [line for line in story.every if line["kind"] != "epoch" and events.say(line)]
