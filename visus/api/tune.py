@@ -116,6 +116,7 @@ def _search(
     found = _carried_out(tuning, folder, storage)
     if found is not None:
         _write(found, tuning, request, folder)
+        ledger.write("tuning-result", file=str(folder / BEST), **found)
         _end(found, tuning, ledger, time.monotonic() - began, _go_on(folder, storage))
 
 

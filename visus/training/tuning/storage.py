@@ -13,6 +13,7 @@ from visus.errors import RunError, UsageError
 from visus.family import Choice
 from visus.training.tuning.dimension import Dimension
 
+TRIES = 6  # to open a database that another process may be making
 STALE = 600.0  # seconds without a sign of life after which a trial of another machine is taken over
 
 
@@ -35,16 +36,25 @@ def open_study(url: str, name: str, first: int) -> Any:
     """
     optuna = quiet_optuna()
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=3)
-    try:
-        return optuna.create_study(
-            storage=url, study_name=name, load_if_exists=True, direction="minimize", pruner=pruner
-        )
-    except Exception as error:  # whatever the driver of some database raises
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RunError(
-            f"storage: cannot open {shown(url)}: {reason}; give a database such as "
-            "sqlite:///study.db or postgresql://user:password@host/name, and its driver installed"
-        ) from None
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return optuna.create_study(
+                storage=url, study_name=name, load_if_exists=True, direction="minimize",
+                pruner=pruner,
+            )  # fmt: skip
+        except Exception as error:  # whatever the driver of some database raises
+            if not left or not hasattr(error, "orig"):
+                raise RunError(_closed(url, error)) from None
+            time.sleep(0.3)  # the database spoke: another process may be making the same tables
+    raise AssertionError
+
+
+def _closed(url: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return (
+        f"storage: cannot open {shown(url)}: {shown(reason)}; give a database such as "
+        "sqlite:///study.db or postgresql://user:password@host/name, and its driver installed"
+    )
 
 
 def shown(url: str) -> str:
@@ -86,8 +96,7 @@ def put_back(study: Any, job: Any) -> None:
     number = job.number
     study.set_user_attr(f"interrupted {number}", True)
     study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-    if job.params:
-        study.enqueue_trial(dict(job.params), user_attrs=held or {"role": "search"})
+    study.enqueue_trial(dict(job.params), user_attrs=held or {"role": "search"})
 
 
 def revive(study: Any) -> None:

@@ -75,7 +75,7 @@ class Tuning:
     def run(self) -> dict[str, Any]:
         """Work until the study is complete, the time is over or somebody stops it.
 
-        Returns what the ledger's `tuning-result` line holds. Raises `VisusError` where the plain
+        Returns the facts of a `tuning-result` line. Raises `VisusError` where the plain
         recipe does not work, or nothing else does.
         """
         with on_signal(self.stop):
@@ -83,9 +83,7 @@ class Tuning:
                 self._do(job)
                 self._note()
         self._note()
-        found = result(self.trials(), self.space, self.rungs[0], self.rounds)
-        self.ledger.write("tuning-result", **found)
-        return found
+        return result(self.trials(), self.space, self.rungs[0], self.rounds)
 
     def stop(self, reason: str = "stopped") -> None:
         """End before the next step; the trial at work is put back."""
