@@ -14,11 +14,12 @@ from torch import nn
 from visus import data as images
 from visus import kernels, runs, training
 from visus import ledger as book
+from visus.api import ranks
 from visus.api.look import look
 from visus.api.procedure_case import Case
 from visus.api.procedure_checks import baseline
 from visus.api.procedure_errors import read_errors
-from visus.api.run import Run, recorded
+from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
@@ -42,9 +43,10 @@ def train(
     Raises a `VisusError` that says in one line what failed and what to do.
     """
     request = _request(data, recipe, resume, [*set], overrides, cure)
-    folder = Path(resume) if resume is not None else runs.open_run(out, request)
-    ledger = Ledger(folder, on=on)
-    with recorded(folder, ledger):
+    chosen = (lambda: Path(resume)) if resume is not None else (lambda: runs.open_run(out, request))
+    world = ranks.world()
+    folder = ranks.agreed(world, chosen)
+    with ranks.written(world, folder, on) as ledger:
         _procedure(
             request["data"] if isinstance(data, (str, Path, type(None))) else data,
             request,
@@ -104,12 +106,15 @@ def _procedure(
     kernels.info()  # without an install step they are compiled here, before the clock starts
     began = time.monotonic()
     recipe = training.load_recipe(None, (), **request["recipe"])
-    dataset = images.prepare(
-        data, seed=recipe.seed, folder=folder, ledger=ledger, **recipe.data.options()
-    )
-    case = Case(recipe, dataset, folder, ledger, model, request.get("cure", "on"), ask, began)
-    _opening(case)
+    world = ranks.world()
+    dataset = ranks.prepared(world, data, recipe, folder, ledger)
+    cure = request.get("cure", "on") if world.size == 1 else "off"  # a fork is one process
+    case = Case(recipe, dataset, folder, ledger, model, cure, ask, began)
+    if world.main:
+        _opening(case)
     session = case.carry_out()
+    if not world.main:
+        return
     if session.finished:
         _end(session, case)
         return

@@ -29,7 +29,6 @@ from visus.ledger import Ledger, Line
 from visus.training.session import RECIPE
 
 FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
-SHORT = 60  # steps below which a run is too short to be examined on the way
 ROUNDS = 3  # times a run is treated at most
 SURE = 0.5  # confidence from which a finding calls for a trial
 
@@ -153,7 +152,7 @@ class Case:
             if step is None or session.world.size > 1:
                 return False
             last = _first(session)
-            if session.plan.steps < SHORT:
+            if not last:
                 self.stage("first steps", f"a run of {session.plan.steps} steps is too short to be examined", {}, began)  # fmt: skip
                 return False
             losses.append(step.loss)
@@ -163,7 +162,7 @@ class Case:
             if session.step < last:
                 return False
         except NotFiniteError as error:
-            if session.plan.steps < SHORT:
+            if not _first(session):
                 raise
             broken = str(error).split(";")[0]
         return self._judge_first(session, watch, losses, broken, began)
@@ -176,14 +175,14 @@ class Case:
         symptoms, sick = call(found, losses, self._evidence(), broken)
         evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
         evidence |= {f"finding {name}": value for name, value in symptoms.items()}
-        kept = self._treat("first steps", session, symptoms, evidence, sick, began, bool(broken))
+        kept = self._treat("first steps", session, symptoms, evidence, sick, began)
         if broken and not kept:
             raise NotFiniteError(broken + "; no remedy that was tried helped; lower the rate with --set optimizer.rate")  # fmt: skip
         return kept
 
     def _treat(
         self, name: str, session: training.Session, symptoms: dict[str, float], evidence: dict[str, Any],
-        sick: bool, began: float, lost: bool = False, live: bool = False,
+        sick: bool, began: float, *, live: bool = False, facts: dict[str, Any] | None = None,
     ) -> bool:  # fmt: skip
         """Trials for what was found, and the stage's line; True where a remedy was kept."""
         past = self.past
@@ -194,7 +193,7 @@ class Case:
         )
         if self.cure != "off" and rounds < ROUNDS and len(self.dataset.validation) >= 20:
             kept, decided = treating.treat(
-                session, self.asked, self.ledger, past, findings=symptoms, facts=self._facts(),
+                session, self.asked, self.ledger, past, findings=symptoms, facts=facts or {},
                 least=0.25 if sick else SURE, live=live, network=self.network, ask=self.ask,
             )  # fmt: skip
         evidence["steps_spent"] = self._cost(past, session if kept and not live else None)
@@ -216,17 +215,13 @@ class Case:
             name: {"decided": line["decided"], **line["evidence"]} for name, line in lines.items()
         }
 
-    def _facts(self) -> dict[str, Any]:
-        line = next((x for x in book.select(self.past, "stage") if x["name"] == "labels"), None)
-        return {"suspects": line["evidence"].get("suspects", [])} if line else {}
-
     # Midway, and where the loss breaks.
 
     def _midway_due(self, session: training.Session) -> bool:
         if session.step % session.plan.per_epoch or session.world.size > 1:
             return False
         share = session.plan.done(session.step)
-        return 0.45 <= share < 0.8 and session.plan.steps >= SHORT and not self.done("midway")
+        return 0.45 <= share < 0.8 and _first(session) > 0 and not self.done("midway")
 
     def _midway(self, session: training.Session) -> bool:
         """Read the errors of the epochs so far, and treat the living state."""
@@ -237,11 +232,17 @@ class Case:
             self.stage("midway", decided, evidence | {"steps_spent": 0.0}, began)
             return False
         evidence["read"] = decided
-        return self._treat("midway", session, symptoms, evidence, False, began, live=True)
+        facts = {}
+        if "label-noise" in symptoms:
+            facts["suspects"] = checks.suspected(session)
+            evidence["suspected labels"] = len(facts["suspects"])
+        return self._treat(
+            "midway", session, symptoms, evidence, False, began, live=True, facts=facts
+        )
 
     def _broken(self, session: training.Session, error: NotFiniteError) -> bool:
         """The loss broke on the way: treat the last state that is kept, or give up."""
-        if self.cure == "off" or session.world.size > 1 or session.plan.steps < SHORT:
+        if self.cure == "off" or session.world.size > 1 or not _first(session):
             raise error
         began, said = time.monotonic(), str(error).split(";")[0]
         again = self._session([])  # from its last checkpoint
@@ -254,4 +255,8 @@ class Case:
 
 
 def _first(session: training.Session) -> int:
-    return max(FEWEST, min(MOST, round(FIRST * session.plan.steps)))
+    """Steps that are watched at the beginning; 0 where the run is too short to be examined."""
+    few = treating.shortest(session)
+    if session.plan.steps < 3 * few:
+        return 0
+    return max(min(FEWEST, few), min(MOST, round(FIRST * session.plan.steps)))

@@ -15,7 +15,9 @@ from visus.training.members import family
 from visus.training.optimizers import optimizers
 
 
-def chart(session: Session, findings: dict[str, float], facts: dict[str, Any]) -> Chart:
+def chart(
+    session: Session, asked: Recipe, findings: dict[str, float], facts: dict[str, Any]
+) -> Chart:
     """The chart of a session: its settled recipe, the book's values for its data, its findings."""
     recipe, dataset = session.recipe, session.dataset
     known = {
@@ -24,7 +26,10 @@ def chart(session: Session, findings: dict[str, float], facts: dict[str, Any]) -
         "classes": len(dataset.classes),
         "imbalance": imbalance(dataset),
     }
-    return Chart(recipe.tree(), usual(recipe, dataset), findings, known | facts)
+    book = usual(recipe, dataset)
+    if asked.optimizer.rate == "auto":
+        del book["rate_there"]  # another batch size brings a rate of its own
+    return Chart(recipe.tree(), book, findings, known | facts)
 
 
 def usual(recipe: Recipe, dataset: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ def read_errors(
     """What the newest epoch's errors say, the findings with their confidence, the evidence.
 
     Huge training error: underfitting. Validation error far above training error, and no longer
-    falling: overfitting. Training error far above validation error: a bad division. Both errors
-    are of eval mode on images without jitter.
+    falling: overfitting. Training error far above validation error: a bad division, or labels of
+    train that cannot be learned because they are wrong. Both errors are of eval mode on images without jitter.
     """
     if not epochs or epochs[-1].get("validation_error") is None:
         return "no validation error to read", {}, {}
@@ -39,7 +39,7 @@ def read_errors(
     if held - train > GAP and held > 2 * train and _rising(epochs):
         return "validation errs far more than training, and its loss rises: overfitting", {"overfitting": 0.7}, evidence  # fmt: skip
     if train - held > GAP and train > 2 * held:
-        return "training errs far more than validation: the division may be bad", {"split-unrepresentative": 0.4}, evidence  # fmt: skip
+        return "training errs far more than validation: wrong labels in train, or a bad division", {"label-noise": 0.6}, evidence  # fmt: skip
     return "training and validation errors agree with a healthy training", {}, evidence
 
 

@@ -20,11 +20,12 @@ from visus.api.procedure_chart import chart
 from visus.doctor.remedies import Treatment, prescribe, together
 from visus.doctor.trials import Trial, contest
 from visus.ledger import Ledger, Line
+from visus.training.automatic import batch_size
 from visus.training.patient import SessionPatient, Stopped
 from visus.training.session import BEST, RECIPE
 
 BUDGET = 0.25  # share of the run's steps that all its trials together may take
-SHORTEST, LONGEST = 24, 400  # steps of a fork: shorter ones prefer whatever learns fastest
+SHORTEST, LONGEST = 20, 400  # steps of a fork: shorter ones prefer whatever learns fastest
 MOST = 5  # treatments in one contest
 Ask = Callable[[Line], bool]
 
@@ -37,13 +38,13 @@ def treat(
 
     Raises `Stopped` where the session was told to stop meanwhile: nothing is on record then.
     """
-    known = chart(session, findings, facts | {"given_network": network is not None})
+    known = chart(session, asked, findings, facts | {"given_network": network is not None})
     tried = {tuple(line.get("edits", ())) for line in book.select(past, "trial")}
     found = [t for t in prescribe(known, least=least, live=live) if t.edits not in tried]
     if not found:
         return None, "nothing to treat"
     left = BUDGET * session.plan.steps - spent(past)
-    chosen, steps = _fitting(found, left, tried)
+    chosen, steps = _fitting(found, left, tried, shortest(session))
     if not chosen:
         return None, f"no trial: {left:.0f} steps of the budget are too few for one"
     patient = SessionPatient(session, asked, live=live, network=network)
@@ -62,22 +63,31 @@ def treat(
     return (kept if kept and kept.kept else None), _said(kept, trials, cost, session.plan.steps)
 
 
+def shortest(session: training.Session) -> int:
+    """Steps below which a fork shows nothing: fewer, where each of them sees many images."""
+    own = int(session.recipe.training.batch_size)
+    usual = batch_size(len(session.dataset.train))
+    return max(1, round(SHORTEST * min(1.0, usual / own)))
+
+
 def spent(past: list[Line]) -> float:
     """Steps that the treatments of the run have cost so far."""
     return sum(line["evidence"].get("steps_spent", 0.0) for line in book.select(past, "stage"))
 
 
 def _fitting(
-    found: list[Treatment], left: float, tried: set[tuple[str, ...]]
+    found: list[Treatment], left: float, tried: set[tuple[str, ...]], shortest: int
 ) -> tuple[list[Treatment], int]:  # fmt: skip
     """Treatments for one contest and the length of its forks, so that the budget holds them."""
     both = together(found)
     chosen = [both, *found] if both and both.edits not in tried else found
-    room = int(left // SHORTEST) - 1  # one of the forks is the control
-    chosen = chosen[: max(0, min(MOST, room))]
-    # Half a fork is put aside, for a second seed where it is close.
-    steps = int(left / (len(chosen) + 1.5)) if chosen else 0
-    return chosen, max(SHORTEST, min(LONGEST, steps))
+    room = min(MOST, int(left // shortest) - 1)  # one of the forks is the control
+    if room < 1:
+        return [], 0
+    # Half a fork is put aside, for a second seed where it is close. More treatments than there
+    # is room for are given along: hopeless forks are left early, and leave theirs to them.
+    steps = int(left / (min(len(chosen), room) + 1.5))
+    return chosen[:MOST], max(shortest, min(LONGEST, steps))
 
 
 def _said(kept: Trial | None, trials: list[Trial], cost: float, steps: int) -> str:

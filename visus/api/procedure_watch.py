@@ -59,7 +59,7 @@ def call(
     sick = bool(broken) or (heart and stuck)
     if sick:
         for name in ("learning-rate-too-large", "learning-rate-too-small"):
-            sure.setdefault(name, 0.5)
+            sure.setdefault(name, 0.3)
     return sure, sick
 
 

@@ -12,7 +12,8 @@ from visus.ledger import Line
 from visus.report import lettering, words
 
 events = Family("event")
-QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet"})
+QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet",
+                   "signal", "histogram", "landscape", "layers"})  # fmt: skip
 REASONS = {
     "done": "all planned steps are done",
     "early-stopping": "validation stopped getting better",
@@ -123,6 +124,11 @@ def checkpoint(line: Line) -> str:
 
 @events.member
 def resume(line: Line) -> str:
+    if line.get("restart"):
+        return (
+            "; ".join(words.text(note) for note in words.listed(line.get("notes")))
+            or "starts again"
+        )
     return f"resumed from step {words.whole(line.get('step'))}"
 
 
@@ -145,14 +151,36 @@ def look(line: Line) -> str:
 @events.member
 def finding(line: Line) -> str:
     where = f" at {line['where']}" if line.get("where") else ""
-    return f"{line.get('severity') or 'finding'}: {line.get('id')}{where}"
+    early = " (while it ran)" if line.get("early") is True else ""
+    return f"{line.get('severity') or 'finding'}: {line.get('id')}{where}{early}"
+
+
+@events.member
+def watch(line: Line) -> str:
+    limit = f", {words.some(line['max_steps'], 'step')} at most" if line.get("max_steps") else ""
+    given = " ".join(map(str, words.listed(line.get("args"))))
+    return f"watching {words.text(line.get('script'))} {given}".strip() + limit
+
+
+@events.member
+def watching(line: Line) -> str:
+    return words.text(line.get("doing"))
 
 
 @events.member
 def trial(line: Line) -> str:
     kept = line.get("kept")
     verdict = "kept" if kept is True else "not kept" if kept is False else None
-    return _and(f"trial of {words.text(line.get('remedy') or line.get('id'))}", verdict)
+    edits = ", ".join(words.text(edit) for edit in words.listed(line.get("edits")))
+    name = edits or words.text(line.get("remedy") or line.get("id"))
+    bounds = words.interval(line.get("interval")) if line.get("effect") is not None else ""
+    gain = f"{words.percent(line['effect'])} fewer errors ({bounds})" if bounds else None
+    return _and(f"trial of {lettering.cut(name, 80)}", verdict, gain)
+
+
+@events.member
+def stage(line: Line) -> str:
+    return f"{words.text(line.get('name'))}: {words.text(line.get('decided'))}"
 
 
 @events.member

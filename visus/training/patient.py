@@ -81,10 +81,12 @@ class SessionPatient:
         self.edits, self.fork = (*self.edits, *edits), None
 
     def run(self, steps: int) -> None:
-        """Train the fork on."""
+        """Train the fork on, by as many images as `steps` steps of the untreated training see."""
         with self._apart():
             self.fork = self.fork or self._build()
-            for _ in range(steps):
+            self.due += steps
+            for _ in range(max(1, round(self.due * self.ratio)) - self.taken):
+                self.taken += 1
                 if self.session.stopping:
                     raise Stopped
                 next(self.loop)
@@ -102,7 +104,7 @@ class SessionPatient:
         """Operations of a step of the fork, in steps of the untreated training."""
         with self._apart():
             self.fork = self.fork or self._build()
-        return self._step_cost(self.recipe, self.fork.model.network) / self.plain
+        return self._step_cost(self.recipe, self.fork.model.network) * self.ratio / self.plain
 
     # How a fork is made.
 
@@ -120,7 +122,9 @@ class SessionPatient:
             state.load(held.tensors, held.facts)
         state.model.train()
         first, rate = state.step, rate_of(recipe)
-        left = (1.0 - held.done) / self.horizon
+        self.ratio = int(self.settled.training.batch_size) / int(recipe.training.batch_size)
+        self.due = self.taken = 0
+        left = (1.0 - held.done) / max(1.0, self.horizon * self.ratio)
         feed = make_feed(recipe, self.dataset, self.device)
         self.loop = steps(state, feed, lambda at: rate(min(1.0, held.done + left * (at - first))))
         return state

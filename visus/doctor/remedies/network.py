@@ -93,8 +93,8 @@ def more_capacity(chart: Chart) -> Treatment | None:
         return None
     usual, name = chart.usual.get("model.name"), chart.get("model.name")
     width, wide = chart.get("model.width"), chart.usual.get("model.width")
-    if name == "linear" or (name == "mlp" and usual != "mlp" and chart.get("model.depth", 2) > 4):
-        edits, weight = (f"model.name={usual}",), 0.6
+    if name != usual and (name == "linear" or (name == "mlp" and chart.get("model.depth", 2) > 4)):
+        edits, weight = (f"model={usual}",), 0.6
     elif width and wide and width < wide:
         edits, weight = (f"model.width={wide}",), 0.7 if width <= wide / 6 else 0.0
     else:

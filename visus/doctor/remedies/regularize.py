@@ -56,6 +56,17 @@ def less_jitter(chart: Chart) -> Treatment | None:
     )
 
 
+@remedy(cures=WEAK, fresh=False)
+def no_jitter(chart: Chart) -> Treatment | None:
+    """No jitter."""
+    own = chart.get("jitter", "none")
+    if own in ("none", {}):
+        return None
+    return Treatment(
+        ("jitter=none",), "the jitter may change what the image shows", _hard(own) - 0.05
+    )
+
+
 def _hard(jitter: object) -> float:
     """How suspicious a jitter is: turned upside down, cut to pieces, washed out, mixed away."""
     if not isinstance(jitter, dict):

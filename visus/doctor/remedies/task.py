@@ -36,12 +36,12 @@ def class_weights(chart: Chart) -> Treatment | None:
     return Treatment(("training.balance=weights",), said, 0.55 if ratio > 8 else 0.0)
 
 
-@remedy(cures=("label-noise",))
+@remedy(cures=("label-noise",), fresh=False)
 def quarantine(chart: Chart) -> Treatment | None:
     """Leave images with suspected labels out of training; they are listed, never deleted."""
     names = chart.facts.get("suspects") or []
     if not names or chart.get("training.quarantine"):
         return None
     share = len(names) / max(1, chart.facts.get("train", 1))
-    said = f"the labels of {len(names)} training images ({share:.0%}) contradict their neighbours"
+    said = f"the labels of {len(names)} training images ({share:.0%}) contradict what the network has learned from the others"
     return Treatment((f"training.quarantine={json.dumps(list(names))}",), said, 0.7 if share > 0.05 else 0.0)  # fmt: skip

@@ -15,6 +15,7 @@ remedies = Family("remedy", package="visus.doctor.remedies")
 class Treatment:
     """A remedy for one patient: `key=value` edits, why, its priority 0 to 1.
 
+    `weight` is what speaks for it: the surest finding, or `prior`, what the chart alone says.
     `fresh`: it cannot change a training that is under way, which starts again from step 0.
     """
 
@@ -25,6 +26,7 @@ class Treatment:
     title: str = ""
     fresh: bool = True
     findings: tuple[str, ...] = ()
+    prior: float = 0.0
 
     @property
     def keys(self) -> set[str]:
@@ -94,25 +96,42 @@ def _labelled(t: Treatment, name: str, make: Any, chart: Chart) -> Treatment:
     weight = max([t.weight, *(chart.findings[i] for i in called)])
     title = (make.__doc__ or kebab(name)).strip().splitlines()[0].rstrip(".")
     return replace(
-        t, name=name, title=title, fresh=make.fresh, findings=called, weight=round(weight, 3)
+        t,
+        name=name,
+        title=title,
+        fresh=make.fresh,
+        findings=called,
+        weight=round(weight, 3),
+        prior=t.weight,
     )
 
 
-def together(treatments: list[Treatment]) -> Treatment | None:
-    """All of them as one treatment; of two that set one key the stronger. None for fewer than two."""
+def together(treatments: list[Treatment], least: float = 0.5) -> Treatment | None:
+    """Those that the chart itself speaks for as one treatment; None for fewer than two.
+
+    Of two that set one key the stronger counts. A recipe may be wrong in several places at
+    once, and none of the remedies help alone.
+    """
     edits: list[str] = []
     taken: set[str] = set()
     used: list[Treatment] = []
-    for t in treatments:
-        if not t.keys & taken:
+    for t in sorted(treatments, key=lambda t: -t.prior):
+        if t.prior >= least and not any(_clash(a, b) for a in t.keys for b in taken):
             edits += t.edits
             taken |= t.keys
             used.append(t)
     if len(used) < 2:
         return None
+    # A whole table first: what is set inside it afterwards must stay.
+    edits.sort(key=lambda edit: "." in edit.partition("=")[0])
     names = " + ".join(t.name for t in used)
     findings = tuple(dict.fromkeys(i for t in used for i in t.findings))
+    why, weight = "; ".join(t.why for t in used), max(t.weight for t in used)
     return Treatment(
-        tuple(edits), "; ".join(t.why for t in used), max(t.weight for t in used), names,
-        "Several remedies together", any(t.fresh for t in used), findings,
+        tuple(edits), why, weight, names, "Several remedies together", any(t.fresh for t in used), findings, weight
     )  # fmt: skip
+
+
+def _clash(a: str, b: str) -> bool:
+    """Whether two keys are one, or one is the table of the other."""
+    return a == b or a.startswith(f"{b}.") or b.startswith(f"{a}.")

@@ -15,11 +15,11 @@ from typing import Any
 from visus.doctor.remedies.treatment import Treatment
 from visus.doctor.trials.compare import Difference, paired
 from visus.doctor.trials.patient import Answers, Patient
-from visus.errors import NotFiniteError
+from visus.errors import NotFiniteError, VisusError
 
 LEAST = 0.005  # a gain below half a point is not worth a change of the recipe
 HOPELESS = 0.1  # worse than the control by this at half the way: abandoned
-PARTS = 4  # points of a trial's curve
+PARTS = 4  # points of a trial's curve, at most
 
 
 @dataclass
@@ -94,28 +94,31 @@ class Contest:
         """Run one fork for one seed; a broken or hopeless one is left with the reason."""
         patient, before = self.patient, arm.cost
         arm.answers[seed] = None
-        patient.restore(self.snapshot, seed, self.steps)
-        patient.apply(arm.edits)
-        each, done = patient.cost(), 0
+        each, done, parts = 1.0, 0, min(PARTS, self.steps)
         try:
-            for part in range(1, PARTS + 1):
-                until = self.steps * part // PARTS
+            patient.restore(self.snapshot, seed, self.steps)
+            patient.apply(arm.edits)
+            each = patient.cost()
+            for part in range(1, parts + 1):
+                until = self.steps * part // parts
                 patient.run(until - done)
                 arm.cost += (until - done) * each
                 done = until
-                self._note(arm, seed, done, part)
-                if part == PARTS // 2 and rival is not None and _hopeless(arm, rival):
+                self._note(arm, seed, done, part == parts)
+                if part == parts // 2 and rival is not None and _hopeless(arm, rival):
                     arm.ended = f"abandoned after {done} steps: far behind the control"
                     return
         except NotFiniteError as error:
             arm.cost += each
             arm.ended = f"broke after step {done}: {str(error).split(';')[0]}"
+        except VisusError as error:  # a network that cannot be built so
+            arm.ended = f"cannot be tried: {str(error).split(';')[0]}"
         finally:
             self.spent += arm.cost - before
 
-    def _note(self, arm: Arm, seed: int, step: int, part: int) -> None:
-        found = Answers(*self.patient.evaluate(few=part < PARTS))
-        if part == PARTS:
+    def _note(self, arm: Arm, seed: int, step: int, last: bool) -> None:
+        found = Answers(*self.patient.evaluate(few=not last))
+        if last:
             arm.answers[seed] = found
         if seed == 0:
             arm.xs.append(step)

@@ -1,0 +1,191 @@
+"""How many broken recipes does `visus train` cure, what does it cost, and does it do harm?
+
+    python benchmarks/cure.py --minutes 7        # goes on where it stopped; repeat until "complete"
+    python benchmarks/cure.py --table            # what is known so far
+
+Sixty recipes, broken in ways that a seed draws (`cure_faults.py`), on digits, a subset of CIFAR-10
+and synthetic gratings, with three seeds. Four arms: the healthy recipe; the broken one, which
+simply continues (--no-cure); the cure; random remedies of the same family at the same budget, each
+proved by the same trials. An error is that of the best epoch on validation; time is CPU time of
+one thread. A recipe counts as harmed where it is more than a point worse than the healthy one;
+cured, where that is at most a point again (means over the seeds); made worse, where it is more
+than a point worse than if it had continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+from unittest.mock import patch
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from cure_faults import BASE, EPOCHS, OWN, Case, arrays, cases
+
+POINT = 0.01
+ARMS = ("healthy", "continue", "cure", "random")
+DEFAULT = Path(tempfile.gettempdir()) / "visus-cure.jsonl"
+
+
+def jobs(count: int, seeds: int) -> list[tuple[str, Case | str, int]]:
+    """(arm, case or data set, seed), all of one seed before the next."""
+    made: list[tuple[str, Case | str, int]] = []
+    for seed in range(seeds):
+        for data in EPOCHS:
+            made += [("healthy", data, seed), ("untouched", data, seed)]
+        for case in cases(count):
+            made += [(arm, case, seed) for arm in ARMS[1:]]
+    return made
+
+
+def key(arm: str, what: Case | str, seed: int) -> str:
+    """A job's name in the file of results."""
+    return f"{arm}/{what if isinstance(what, str) else what.name}/{seed}"
+
+
+def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, Any]:
+    """Train once; the errors, the CPU seconds, and the trials."""
+    from visus import api, errors, ledger
+
+    case = what if isinstance(what, Case) else Case(what, what, ())
+    folder = Path(tempfile.mkdtemp(prefix="visus-cure-"))
+    held = arrays(case.data, images)
+    if case.harm:
+        case.harm(held, np.random.default_rng(seed))
+    np.savez(folder / f"{case.data}.npz", **held)
+    edits = [*BASE, f"seed={seed}", f"training.epochs={EPOCHS[case.data]}"]
+    if any(edit.startswith("model=") for edit in case.edits):
+        edits = [edit for edit in edits if not edit.startswith("model")]
+    edits += [*OWN.get(case.data, ()), *case.edits]
+    began, status = time.process_time(), "done"
+    try:
+        with by_chance(seed) if arm == "random" else patch.dict({}, {}):
+            api.train(folder / f"{case.data}.npz", out=folder / "run", set=edits,
+                      cure=arm in ("cure", "random", "untouched"))  # fmt: skip
+    except errors.VisusError as error:
+        status = str(error)
+    spent = time.process_time() - began
+    lines = ledger.read(folder / "run")
+    best = [x["validation_error"] for x in ledger.history(lines) if x["kind"] == "epoch"]
+    trials = [x for x in lines if x["kind"] == "trial"]
+    shutil.rmtree(folder)
+    return {
+        "key": key(arm, what, seed), "arm": arm, "case": case.name, "data": case.data, "seed": seed,
+        "edits": list(case.edits), "error": min(best, default=1.0), "seconds": round(spent, 3), "status": status,
+        "kept": [t["edits"] for t in trials if t["kept"]], "tried": len(trials),
+        "lead": [t["findings"] for t in trials if t["kept"]],
+    }  # fmt: skip
+
+
+def by_chance(seed: int) -> Any:
+    """Remedies drawn from the whole family, whatever was found, in place of those that fit."""
+    from visus.api import procedure_treat as treating
+    from visus.doctor.remedies import prescribe
+
+    draw = random.Random(seed)
+
+    def drawn(chart: Any, *, least: float = 0.5, live: bool = False) -> list[Any]:
+        found = prescribe(chart, least=-1.0, live=live)
+        draw.shuffle(found)
+        return [] if live else found[: treating.MOST]
+
+    return patch.multiple(treating, prescribe=drawn, together=lambda found: None)
+
+
+def table(rows: dict[str, dict[str, Any]], count: int) -> str:
+    """The results as text."""
+    made, sums = [], {arm: {"cured": 0, "improved": 0, "worse": 0} for arm in ARMS[2:]}
+    harmed, ratios = 0, {arm: [] for arm in ARMS[2:]}
+    for case in cases(count):
+        found = {arm: _seeds(rows, arm, case.name) for arm in ARMS[1:]}
+        healthy = _seeds(rows, "healthy", case.data)
+        seeds = sorted(set.intersection(*(set(f) for f in found.values()), set(healthy)))
+        if not seeds:
+            continue
+        e = {arm: fmean(f[s]["error"] for s in seeds) for arm, f in found.items()}
+        good = fmean(healthy[s]["error"] for s in seeds)
+        sick = e["continue"] > good + POINT
+        harmed += sick
+        for arm, counts in sums.items():
+            counts["cured"] += sick and e[arm] <= good + POINT
+            counts["improved"] += sick and e[arm] < e["continue"] - POINT
+            counts["worse"] += e[arm] > e["continue"] + POINT
+            ratios[arm] += [found[arm][s]["seconds"] / healthy[s]["seconds"] for s in seeds]
+        kept = "; ".join(", ".join(k) for s in seeds[:1] for k in found["cure"][s]["kept"])
+        made.append(
+            f"{case.name:28} {case.data:9} {good:7.1%} {e['continue']:7.1%} {e['cure']:7.1%} "
+            f"{e['random']:7.1%}  {'' if sick else '(harmless) '}{kept[:90]}"
+        )
+    head = f"{'case':28} {'data':9} healthy  contin    cure  random  kept (first seed)"
+    said = [
+        head,
+        *made,
+        "",
+        f"{len(made)} recipes, of which {harmed} were harmed (more than a point worse)",
+    ]
+    for arm, counts in sums.items():
+        if ratios[arm]:
+            shares = ", ".join(f"{k} {v} ({v / max(1, harmed if k != 'worse' else len(made)):.1%})" for k, v in counts.items())  # fmt: skip
+            said.append(f"{arm:9} {shares}; time x{median(ratios[arm]):.2f} (median), x{fmean(ratios[arm]):.2f} (mean) of the healthy plain run")  # fmt: skip
+    return "\n".join([*said, *_untouched(rows)])
+
+
+def _seeds(rows: dict[str, dict[str, Any]], arm: str, case: str) -> dict[int, dict[str, Any]]:
+    return {r["seed"]: r for r in rows.values() if r["arm"] == arm and r["case"] == case}
+
+
+def _untouched(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """The healthy recipe with the cure on: is it left alone, and what does that cost?"""
+    pairs = [(r, rows.get(r["key"].replace("untouched/", "healthy/"))) for r in rows.values() if r["arm"] == "untouched"]  # fmt: skip
+    pairs = [(a, b) for a, b in pairs if b]
+    if not pairs:
+        return []
+    ratio = [a["seconds"] / b["seconds"] for a, b in pairs]
+    kept = sum(len(a["kept"]) for a, _ in pairs)
+    same = sum(a["error"] == b["error"] for a, b in pairs)
+    return [f"healthy   {len(pairs)} runs with the cure on: {kept} remedies kept, {same} with the very same error, time x{median(ratio):.3f}"]  # fmt: skip
+
+
+def main() -> None:
+    """Run what is missing for so many minutes, then print the table."""
+    words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    words.add_argument(
+        "--out", type=Path, default=DEFAULT, help="file of results, one JSON line a run"
+    )
+    words.add_argument("--minutes", type=float, default=60.0)
+    words.add_argument("--cases", type=int, default=60)
+    words.add_argument("--seeds", type=int, default=3)
+    words.add_argument("--only", default="", help="only jobs whose name holds this")
+    words.add_argument("--images", type=Path, default=Path(os.environ.get("VISUS_CIFAR", "/work/data/cifar10")),
+                       help="CIFAR-10 as folders train/CLASS/*.jpg")  # fmt: skip
+    words.add_argument("--table", action="store_true", help="only print what is known")
+    given = words.parse_args()
+    rows = {}
+    if given.out.exists():
+        rows = {r["key"]: r for r in map(json.loads, given.out.read_text().splitlines())}
+    until, missing = time.monotonic() + 60 * given.minutes, 0
+    for job in jobs(given.cases, given.seeds):
+        if key(*job) in rows or given.only not in key(*job):
+            continue
+        if given.table or time.monotonic() > until:
+            missing += 1
+            continue
+        row = carry_out(*job, given.images)
+        rows[row["key"]] = row
+        with given.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    print(table(rows, given.cases))
+    print("complete" if not missing else f"{missing} runs are missing: start it again")
+
+
+if __name__ == "__main__":
+    main()
