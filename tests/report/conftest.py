@@ -22,7 +22,9 @@ def load(name: str) -> ModuleType:
     return sys.modules[known]
 
 
-LEDGERS, SEARCHES = load("ledgers"), load("searches")
+LEDGERS, SEARCHES, WATCHED = load("ledgers"), load("searches"), load("watched")
+LEDGERS.CASES.update(WATCHED.CASES)
+LEDGERS.KINDS.extend(WATCHED.KINDS)  # a scrambled ledger holds these too
 CASES = LEDGERS.CASES | SEARCHES.CASES
 
 
@@ -34,6 +36,11 @@ def ledgers() -> ModuleType:
 @pytest.fixture(scope="session")
 def searches() -> ModuleType:
     return SEARCHES
+
+
+@pytest.fixture(scope="session")
+def watched() -> ModuleType:
+    return WATCHED
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,10 @@ NAMES = [
     "not finite",
     "wrong types",
     "begun",
+    "watched",
+    "watched deep",
+    "watched long",
+    "watched odd",
 ]
 OVER = """
 const wide = document.documentElement.scrollWidth;

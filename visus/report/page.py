@@ -48,7 +48,11 @@ def compose(lines: Iterable[Line]) -> Page:
     """The page for a ledger's lines, with the sections that failed or had nothing to show."""
     story, page, blocks = Story(lines), Page(""), []
     for name, section in ordered():
+        if story.subject not in section.of:
+            continue
         body = _body(name, section, story, page)
+        if body is None and section.of[0] != story.subject:
+            continue
         if body is None:
             page.missing.append(section.title)
         else:
@@ -71,7 +75,7 @@ def _frame(story: Story, blocks: list[dict], page: Page) -> str:
     html = _template().render(
         blocks=blocks,
         title=_title(story),
-        model=words.text(story.last("model").get("name")),
+        model=_model(story),
         status=story.status,
         status_words=STATUS.get(story.status, story.status),
         begun=words.moment(story.every[0].get("t")) if story.every else words.NONE,
@@ -84,7 +88,15 @@ def _frame(story: Story, blocks: list[dict], page: Page) -> str:
     return html.encode("utf-8", "replace").decode()
 
 
+def _model(story: Story) -> str:
+    if story.subject == "watch":
+        return f"under the doctor for {words.some(story.last('end').get('steps'), 'step')}"
+    return words.text(story.last("model").get("name"))
+
+
 def _title(story: Story) -> str:
+    if story.subject == "watch":
+        return words.text(story.last("watch").get("script")).rsplit("/", 1)[-1]
     source = words.text(story.last("data").get("source")).rstrip("/")
     name = source.rsplit("/", 1)[-1]
     return "Training run" if name in ("", words.NONE) else name

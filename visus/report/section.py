@@ -19,11 +19,17 @@ sections = Family("report section", package="visus.report.sections")
 
 
 class Section:
-    """One part of the page. `place` orders them; `reads` names the ledger kinds it shows."""
+    """One part of the page. `place` orders them; `reads` names the ledger kinds it shows.
+
+    `of` names the subjects it belongs to: "run" (a training by visus, a search), "watch" (a
+    program of somebody else's under the doctor). The page of the first one says so where the
+    section has nothing to show.
+    """
 
     title: ClassVar[str] = ""
     place: ClassVar[int] = 0
     reads: ClassVar[tuple[str, ...]] = ()
+    of: ClassVar[tuple[str, ...]] = ("run",)
 
     def body(self, story: Story) -> Markup | None:
         """The section's HTML, or None where the ledger holds nothing for it."""

@@ -25,7 +25,9 @@ class Seen:
     @property
     def layers(self) -> list[str]:
         """The places of the weight layers, in the order data meets them."""
-        rows = [row for line in self.story.all("layers") for row in words.tables(line.get("layers"))]
+        rows = [
+            row for line in self.story.all("layers") for row in words.tables(line.get("layers"))
+        ]
         return list(dict.fromkeys(words.text(row["place"]) for row in rows if row.get("place")))
 
     def series(self, place: str, quantity: str) -> Points:
@@ -40,7 +42,10 @@ class Seen:
     def losses(self) -> Points:
         """The training loss by step, from the signal or from the step lines."""
         signal = self.series("loss", "value")
-        told = [(words.finite(line.get("step")), words.number(line.get("loss"))) for line in self.story.all("step")]
+        told = [
+            (words.finite(line.get("step")), words.number(line.get("loss")))
+            for line in self.story.all("step")
+        ]
         steps = [(x, y) for x, y in told if x is not None and y is not None]
         return signal if len(signal) >= len(steps) else steps
 
@@ -50,7 +55,11 @@ class Seen:
         for line in self.story.all("histogram"):
             edges, counts = words.listed(line.get("edges")), words.listed(line.get("counts"))
             whole = all(words.finite(v) is not None for v in [*edges, *counts])
-            if words.text(line.get("quantity")) == quantity and whole and 2 <= len(edges) == len(counts) + 1:
+            if (
+                words.text(line.get("quantity")) == quantity
+                and whole
+                and 2 <= len(edges) == len(counts) + 1
+            ):
                 found.setdefault(words.text(line.get("place")), []).append(line)
         order = {place: n for n, place in enumerate(self.layers)}
         return dict(sorted(found.items(), key=lambda pair: order.get(pair[0], len(order))))

@@ -41,6 +41,11 @@ class Story:
         return last(self.lines, kind) or {}
 
     @property
+    def subject(self) -> str:
+        """What the ledger is about: "watch" for a program under the doctor, else "run"."""
+        return "watch" if any(line["kind"] == "watch" for line in self.every) else "run"
+
+    @property
     def end(self) -> Line:
         """The `end` line that still holds: none after it went on."""
         for line in reversed(self.lines):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from visus.report.charts import legend
-from visus.report.charts.frame import Box, both, grid, line, svg, words_at
+from visus.report.charts.frame import WIDE, Box, both, grid, line, svg, words_at
 from visus.report.charts.scale import Axis, Scale
 from visus.report.charts.series import Mark, Series, drawable, thin
 from visus.report.markup import tag
@@ -18,15 +18,15 @@ MOST_CROSSES = 15
 
 
 def line_chart(
-    title: str, series: Sequence[Series], x: Axis, y: Axis, *, marks: Sequence[Mark] = ()
-) -> Markup:
+    title: str, series: Sequence[Series], x: Axis, y: Axis, *, marks: Sequence[Mark] = (), wide: float = WIDE,
+) -> Markup:  # fmt: skip
     """Curves over one axis, each named at its end with its last value.
 
     Values that are not finite break their curve and are marked on the upper edge; above
     400 points the extremes of each stretch are kept.
     """
     few = [thin(drawable(one)) for one in series]
-    return both(lambda width: _draw(width, title, few, x, y, marks))
+    return both(lambda width: _draw(width, title, few, x, y, marks), wide=wide)
 
 
 def _draw(width, title, series, x_axis, y_axis, marks) -> Markup:

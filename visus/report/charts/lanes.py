@@ -59,7 +59,9 @@ def _draw(width, title, lanes: Sequence[Lane], axis: Axis, keys) -> Markup:
     bottom = TOP + frame.step * len(lanes) + 4
     ticks = [[line(x(t), TOP - 4, x(t), bottom, "grid"),
               words_at(x(t), bottom + 16, axis.tick(t), "middle", "tick")] for t in x.ticks]  # fmt: skip
-    label = words_at((frame.left + frame.right) / 2, bottom + 34, axis.label, "middle", "label")
+    half = 3.2 * lettering.width(axis.label) + 4  # a long label keeps within the picture
+    middle = min(max((frame.left + frame.right) / 2, half), width - half)
+    label = words_at(middle, bottom + 34, axis.label, "middle", "label")
     rows = [_row(lane, x, TOP + frame.step * n, frame) for n, lane in enumerate(lanes)]
     desc = "; ".join(f"{lane.name}: {', '.join(w for _, _, w in lane.dots)}" for lane in lanes)
     return svg(width, bottom + 40, title, desc, ticks, _keys(keys), rows, label)

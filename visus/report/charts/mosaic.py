@@ -19,7 +19,10 @@ def mosaic(
     x_label: str, color: str = "train", say: Callable[[float], str] = words.percent,
     most: float = 1.0,
 ) -> Markup:  # fmt: skip
-    """Named rows over columns; a tile of `most` or more has the full color, None is left open."""
+    """Named rows over columns; a tile of `most` or more has the full color, None is left open.
+
+    Tiles that are wide enough carry their number.
+    """
     return both(lambda width: _draw(width, title, rows, columns, table, x_label, color, say, most))
 
 
@@ -33,7 +36,9 @@ def small_mosaic(
     return tag("div", drawn, class_="chart")
 
 
-def _draw(width, title, rows, columns, table: Table, x_label, color, say, most, tile=20.0) -> Markup:
+def _draw(
+    width, title, rows, columns, table: Table, x_label, color, say, most, tile=20.0
+) -> Markup:
     longest = max((lettering.width(name) for name in rows), default=0)
     room = min(longest, 12 if width < 500 else 30)
     left, top = 12 + 6.9 * room, 4.0
@@ -60,7 +65,11 @@ def _tile(said, value, x, y, wide, tall, color, most) -> Markup:
     gap = 1.0 if tall > 12 else 0.0
     area = tag("rect", x=x + gap / 2, y=y + gap / 2, width=max(wide - gap, 0.5), height=tall - gap,
                class_=f"cell c-{color}", style=f"--s:{100 * strength:.0f}%")  # fmt: skip
-    return tag("g", tag("title", said), area)
+    text = None
+    if wide >= 44 and tall >= 18:  # room for the number itself
+        deep = "count deep" if strength > 0.62 else "count"
+        text = words_at(x + wide / 2, y + tall / 2 + 4, said.rsplit(": ", 1)[-1], "middle", deep)
+    return tag("g", tag("title", said), area, text)
 
 
 def _columns(columns: Sequence[str], left: float, wide: float, bottom: float) -> list[Markup]:

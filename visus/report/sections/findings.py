@@ -10,26 +10,30 @@ from visus.ledger import Line
 from visus.report import evidence, words
 from visus.report.blocks import code, join, lead, tag
 from visus.report.section import Section, sections
+from visus.report.seen import Seen
 from visus.report.story import Story
+from visus.report.testimony import testify
 
 WEIGHT = {"error": 0, "warning": 1, "info": 2}
 
 
 @sections.member
 class Findings(Section):
-    title, place, reads = "Findings", 10, ("finding",)
+    title, place, reads, of = "Findings", 10, ("finding",), ("run", "watch")
 
     def body(self, story: Story) -> Markup | None:
-        found = story.all("finding")
+        seen = Seen(story)
+        found = seen.findings()
         if not found:
             return None
-        found.sort(key=lambda line: WEIGHT.get(str(line.get("severity")), 1))
-        return join(
-            lead("What the doctor found, the gravest first."), [_card(line) for line in found]
-        )
+        linked = any(line.get("causes") is not None for line in found)  # ordered by cause already
+        if not linked:
+            found.sort(key=lambda line: WEIGHT.get(str(line.get("severity")), 1))
+        said = "Causes first, what follows from them below." if linked else "The gravest first."
+        return join(lead(f"What the doctor found. {said}"), [_card(line, seen) for line in found])
 
 
-def _card(line: Line) -> Markup:
+def _card(line: Line, seen: Seen) -> Markup:
     severity = str(line.get("severity") or "warning")
     kind = severity if severity in WEIGHT else "warning"
     return tag(
@@ -37,9 +41,20 @@ def _card(line: Line) -> Markup:
         tag("h3", tag("span", severity, class_="badge"), " ", words.text(line.get("id"))),
         tag("p", _where(line), class_="note"),
         tag("p", line["explanation"]) if line.get("explanation") else None,
+        _because(line),
+        testify(line, seen),
         evidence.draw(line.get("evidence")),
         remedies(line.get("remedies")),
         class_=f"finding s-{kind}",
+    )
+
+
+def _because(line: Line) -> Markup | None:
+    causes = [words.text(cause) for cause in words.listed(line.get("causes"))]
+    return (
+        tag("p", "A consequence of ", tag("b", ", ".join(causes)), ".", class_="note")
+        if causes
+        else None
     )
 
 

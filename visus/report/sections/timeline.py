@@ -17,7 +17,7 @@ MOST, ALIKE = 400, 3
 
 @sections.member
 class Timeline(Section):
-    title, place = "Timeline", 140
+    title, place, of = "Timeline", 140, ("run", "watch")
     reads = (
         "run",
         "stop",
@@ -27,6 +27,7 @@ class Timeline(Section):
         "plan",
         "split",
         "finding",
+        "watch",
         "trial",
         "tuning-trial",
     )
