@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from visus import __version__
 from visus.files import replace_text
 from visus.ledger import Line, read
 from visus.report import words
@@ -79,7 +80,7 @@ def _frame(story: Story, blocks: list[dict], page: Page) -> str:
         status=story.status,
         status_words=STATUS.get(story.status, story.status),
         begun=words.moment(story.every[0].get("t")) if story.every else words.NONE,
-        version=words.text(story.last("run").get("version")),
+        version=words.text(story.last("run").get("version") or __version__),
         missing=page.missing,
         style=Markup(style),
         script=Markup(script),

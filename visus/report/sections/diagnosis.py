@@ -14,6 +14,8 @@ from visus.report.section import Section, sections
 from visus.report.seen import Seen
 from visus.report.story import Story
 
+FEW = 20  # steps below which silence proves nothing
+
 
 @sections.member
 class Diagnosis(Section):

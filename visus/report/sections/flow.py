@@ -47,10 +47,20 @@ def flow_chart(
         (f"step {words.whole(longest[i][0])}", color)
         for i, color in zip(looks, colors, strict=True)
     ]
-    values = [v for lane in lanes for v, _, _ in lane.dots if math.isfinite(v) and v > 0]
-    log = bool(values)
-    chart = lane_chart(title, lanes, Axis(unit, words.plain, log=log), keys=keys)
+    chart = lane_chart(title, lanes, _axis(unit, lanes), keys=keys)
     return figure(title, chart, left)
+
+
+def _axis(unit: str, lanes: list[Lane]) -> Axis:
+    """Logarithmic, and never less than a factor of ten wide: what hardly differs looks so."""
+    values = [v for lane in lanes for v, _, _ in lane.dots if math.isfinite(v) and v > 0]
+    if not values:
+        return Axis(unit, words.plain)
+    low, high = min(values), max(values)
+    if high >= 10 * low:
+        return Axis(unit, words.plain, log=True)
+    middle = math.sqrt(low) * math.sqrt(high)
+    return Axis(unit, words.plain, log=True, low=middle / 10**0.5, high=middle * 10**0.5)
 
 
 def few(series: dict[str, Points]) -> tuple[dict[str, Points], Markup | None]:
