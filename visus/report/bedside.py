@@ -69,6 +69,8 @@ class Bedside:
         return None
 
     def _finding(self, line: Line) -> None:
+        if line.get("early") is not True:
+            return  # the last word is the letter's
         name = words.text(line.get("id"))
         known, self.found[name] = self.found.get(name), line
         if known is None or known.get("severity") != line.get("severity"):
