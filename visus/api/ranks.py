@@ -19,7 +19,6 @@ from visus.training import Recipe
 from visus.training.distributed import World, join
 from visus.training.machine import choose_device
 
-
 _LOST = ("Connection closed", "Connection reset", "remote worker", "NCCL")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +65,15 @@ def views(json_: bool) -> list[Callable]:
     return [view(Console(stderr=json_))]
 
 
+def speaks() -> bool:
+    """Whether this process is alone or the first rank of torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1")) <= 1 or os.environ.get("RANK", "0") == "0"
+
+
 def finish(json_: bool, result: dict[str, Any], show: Callable[[], Any]) -> None:
+    """Print the result as JSON, or show it; of several ranks the first speaks for all."""
+    if not speaks():
+        return
     if json_:
         print(json.dumps(result, allow_nan=False))
     else:

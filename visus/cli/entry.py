@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from visus.cli.base import app
-from visus.errors import VisusError
+from visus.cli.base import app, speaks
+from visus.errors import UsageError, VisusError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,6 +35,8 @@ def _status(words: list[str], debug: bool) -> int:
     except VisusError as error:
         if debug:
             raise
+        if isinstance(error, UsageError) and not speaks():
+            return error.status  # the first rank says the same
         return _fail(str(error), error.status)
     except Exception as error:
         if hasattr(error, "format_message"):  # the parser's own errors: a typo, a missing word
