@@ -43,7 +43,8 @@ class Story:
     @property
     def subject(self) -> str:
         """What the ledger is about: "watch" for a program under the doctor, else "run"."""
-        return "watch" if any(line["kind"] == "watch" for line in self.every) else "run"
+        kinds = {line["kind"] for line in self.every}
+        return "watch" if "watch" in kinds and "run" not in kinds else "run"
 
     @property
     def end(self) -> Line:

@@ -76,7 +76,7 @@ def _names(edges: list[float]) -> list[str]:
 
 
 def _shares(line: Line, edges: list[float]) -> list[float]:
-    """The share of all values in each of the common bins; what lies outside fills the ends."""
+    """The share in each of the common bins, of the values that the look has bins for."""
     counts, own = [float(n) for n in line["counts"]], [float(v) for v in line["edges"]]
     shares = [0.0] * BINS
     for n, low, high in zip(counts, own, own[1:], strict=False):
@@ -84,7 +84,5 @@ def _shares(line: Line, edges: list[float]) -> list[float]:
             both = min(high, edges[i + 1]) - max(low, edges[i])
             if both > 0 and high > low:
                 shares[i] += n * both / (high - low)
-    shares[0] += words.finite(line.get("low")) or 0.0
-    shares[-1] += words.finite(line.get("high")) or 0.0
     total = sum(shares) or 1.0
     return [share / total for share in shares]
