@@ -225,7 +225,8 @@ def test_every_kind_of_evidence_has_its_picture(ledgers):
     kinds = sorted((kind() for kind in evidence.pictures.values()), key=lambda kind: kind.first)
     found = {}
     for line in ledgers.findings():
-        for name, value in evidence.paired(line.get("evidence") or {}).items():
+        told = line.get("evidence") if line["kind"] == "finding" else {}
+        for name, value in evidence.paired(told or {}).items():
             found[name] = next((type(k).__name__ for k in kinds if k.fits(value)), None)
     assert found == {
         "loss_ratio": "Threshold", "beta": None, "loss along the gradient": "Curve", "dead_share": "Threshold",

@@ -52,7 +52,7 @@ def _outcome(story: Story, kept: list[Line], count: int) -> Markup:
     edits = [edit for line in kept for edit in words.listed(line.get("edits"))]
     steps = words.finite(story.last("plan").get("steps"))
     cost = sum(
-        words.finite((line.get("evidence") or {}).get("steps_spent")) or 0.0
+        words.finite(dict(flat(line.get("evidence"))).get("steps_spent")) or 0.0
         for line in story.all("stage")
     )
     share = (
