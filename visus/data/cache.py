@@ -5,7 +5,7 @@ order, what was asked for, the version of Pillow): `pixels.u8` holds `(n, C, H, 
 `moments.npy` the sums of each plane, `meta.json` the shape and which images could not be
 decoded. Where the images are too many to keep there is no `pixels.u8`. An entry is written
 under a temporary name, synced and renamed: two processes may make the same one, the first wins.
-Deleting entries, or all of the folder, is always safe.
+Deleting entries, or all of the folder, is always safe; `evict.py` does so where there are too many.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,13 @@ import numpy as np
 from PIL import __version__ as pillow
 
 from visus.data.decoding import Block
+from visus.data.evict import META, hold, make_room
 from visus.data.found import Shape
 from visus.data.wish import Wish
 from visus.errors import DataError
 
 VERSION = 1
-META, MOMENTS, PIXELS = "meta.json", "moments.npy", "pixels.u8"
+MOMENTS, PIXELS = "moments.npy", "pixels.u8"
 ABANDONED = 24 * 3600.0  # seconds after which a temporary folder belongs to nobody
 
 
@@ -68,7 +69,12 @@ class Entry:
         return cls(home(folder) / "images" / key.hexdigest()[:32], len(sums))
 
     def read(self) -> Content | None:
-        """The content, pixels mapped and not read; None where no sound entry is there."""
+        """The content, pixels mapped and not read; None where no sound entry is there.
+
+        From now on the entry is in use by this process.
+        """
+        if not hold(self.folder):
+            return None
         try:
             meta = json.loads((self.folder / META).read_text())
             channels, height, width = meta["shape"]
@@ -88,12 +94,20 @@ class Entry:
         # Copy-on-write: torch asks for memory that may be written, the file never is.
         return np.memmap(path, np.uint8, mode="c", shape=whole)
 
-    def write(self, blocks: Iterable[Block], shape: Shape, *, pixels: bool) -> None:
-        """Make the entry from all its blocks, or nothing; one of another process is replaced."""
+    def write(
+        self, blocks: Iterable[Block], shape: Shape, *, pixels: bool,
+        say: Callable[[str], object] = lambda text: None,
+    ) -> None:  # fmt: skip
+        """Make the entry from all its blocks, or nothing; one of another process is replaced.
+
+        `say` is told, in one line, what had to leave the cache.
+        """
         need = self.n * shape[0] * shape[1] * shape[2] if pixels else 0
         with self._trouble(need):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(self.folder.parent)
+            if gone := make_room(self.folder.parent, need):
+                say(gone)
             if shutil.disk_usage(self.folder.parent).free < need:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))

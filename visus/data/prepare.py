@@ -47,6 +47,8 @@ def prepare(
         Wish(held.channels, held.size) if held else Wish(channels, (size, size) if size else None)
     )
     ways = {"budget_mb": budget_mb, "workers": workers, "cache": cache}
+    if ledger is not None:
+        ways["say"] = lambda text: ledger.write("note", text=text)
     seen, decoded, bad = _decoded(found, wish, max_bad, ways, ledger, held)
     if held:
         held.check(seen)

@@ -95,15 +95,18 @@ class OnDemand:
 
 def open_store(
     scan: Scan, wish: Wish, *, budget_mb: float | None = None, workers: int | None = None,
-    cache: str | Path | None = None,
+    cache: str | Path | None = None, say: Callable[[str], object] = lambda text: None,
 ) -> Decoded:  # fmt: skip
-    """Decode all images of `scan` once, or find in the cache what came of it."""
+    """Decode all images of `scan` once, or find in the cache what came of it.
+
+    `say` is told what had to leave the cache.
+    """
     images = scan.found.images
     if images.in_memory:
         held = _into_memory(images, wish, workers)
     else:
         held = _cached(
-            scan, wish, (BUDGET_MB if budget_mb is None else budget_mb) * 1e6, workers, cache
+            scan, wish, (BUDGET_MB if budget_mb is None else budget_mb) * 1e6, workers, cache, say
         )
     bad = {i: bad_image(images.names[i], reason) for i, reason in held.bad.items()}
     store = OnDemand(images, held.shape, workers) if held.pixels is None else Held(held.pixels)
@@ -111,7 +114,8 @@ def open_store(
 
 
 def _cached(
-    scan: Scan, wish: Wish, budget: float, workers: int | None, cache: str | Path | None
+    scan: Scan, wish: Wish, budget: float, workers: int | None, cache: str | Path | None,
+    say: Callable[[str], object],
 ) -> Content:  # fmt: skip
     entry, images = Entry.of(scan.sums, wish, cache), scan.found.images
 
@@ -121,7 +125,7 @@ def _cached(
     held = entry.read()
     if held is None or (held.pixels is None and fits(held.shape)):
         _try(images, wish, lambda shape: entry.write(
-            decoded(images, wish, shape, workers), shape, pixels=fits(shape)))  # fmt: skip
+            decoded(images, wish, shape, workers), shape, pixels=fits(shape), say=say))  # fmt: skip
         held = entry.read()
     if held is None:
         raise DataError(f"cache: {entry.folder} vanished while it was written; start again")
