@@ -43,6 +43,7 @@ def _order(found: dict[str, Finding]) -> list[Finding]:
     """Findings without a found cause first (errors, then the surest); the others after theirs."""
     causes = {name: _causes(name, found) for name in found}
     for name, why in causes.items():
+        found[name]["causes"] = why
         if why:
             found[name]["explanation"] += f" (A consequence of {why[0]}.)"
 

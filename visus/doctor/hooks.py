@@ -1,7 +1,9 @@
 """Where the doctor listens: torch's global hooks, put in place and taken away again.
 
 Nothing here looks at a tensor. Each hook calls one method of the host, guarded: an error in
-the doctor is noted and the program goes on.
+the doctor is noted and the program goes on. Hooks on modules make every call of every module
+slower, so they hang only where the host asks (`listen`): on steps that are looked at, and
+from a sign of evaluation (`eval()`, `torch.no_grad()`) to its end.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.modules import module as modules
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -19,34 +22,66 @@ from torch.optim.optimizer import (
 )
 from torch.utils.data import dataloader
 
+compiling = torch.compiler.is_compiling
+
 
 class Hooks:
     """Connects a host (enter, leave, before_backward, ...) to torch while installed."""
 
     def __init__(self, host: Any):
         self.host, self._undo = host, []
+        self.listening = False
+        self._keys: tuple[int, int] | None = None
 
     def install(self) -> None:
-        """Begin to listen to every module, optimizer, backward call and data loader."""
-        host = self.host
-
-        def enter(module, args):
-            if not torch.compiler.is_compiling():
-                host.enter(module, args)
-
-        def leave(module, args, kwargs, result):
-            if not torch.compiler.is_compiling():
-                host.leave(module, args, kwargs, result)
-
+        """Begin to listen to modules, optimizers, backward calls and data loaders."""
         handles = [
-            modules.register_module_forward_pre_hook(enter),
-            modules.register_module_forward_hook(leave, with_kwargs=True),
+            modules.register_module_forward_pre_hook(self._enter),
+            modules.register_module_forward_hook(self._leave, with_kwargs=True),
             register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(host.after_step),
+            register_optimizer_step_post_hook(self.host.after_step),
         ]
         self._undo = [handle.remove for handle in handles]
+        self._keys, self.listening = (handles[0].id, handles[1].id), True
         self._patch(torch.autograd, "backward", self._backward)
         self._patch(dataloader._BaseDataLoaderIter, "__next__", self._next)
+        self._patch(nn.Module, "train", self._train)
+        for context in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled):
+            self._patch(context, "__enter__", self._without)
+            self._patch(context, "__exit__", self._again)
+
+    def remove(self) -> None:
+        """Leave torch as it was found."""
+        self.listening, self._keys = False, None
+        while self._undo:
+            self._undo.pop()()
+
+    def listen(self, on: bool) -> None:
+        """Hang the hooks on modules, or take them off."""
+        if on == self.listening or self._keys is None:
+            return
+        self.listening, (pre, post) = on, self._keys
+        if on:
+            modules._global_forward_pre_hooks[pre] = self._enter
+            modules._global_forward_hooks[post] = self._leave
+        else:
+            modules._global_forward_pre_hooks.pop(pre, None)
+            modules._global_forward_hooks.pop(post, None)
+
+    def _patch(self, owner: Any, name: str, wrap: Callable) -> None:
+        original = getattr(owner, name)
+        inherited = name not in vars(owner)
+        setattr(owner, name, wrap(original))
+        undo = functools.partial(setattr, owner, name, original)
+        self._undo.append(functools.partial(delattr, owner, name) if inherited else undo)
+
+    def _enter(self, module: Any, args: Any) -> None:
+        if not compiling():
+            self.host.enter(module, args)
+
+    def _leave(self, module: Any, args: Any, kwargs: Any, result: Any) -> None:
+        if not compiling():
+            self.host.leave(module, args, kwargs, result)
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         # With a closure (LBFGS, Lightning) the pass happens inside the step: the gradients to
@@ -70,35 +105,65 @@ class Hooks:
             return args, {**kwargs, "closure": seen}
         return (args[0], seen, *args[2:]), kwargs
 
-    def remove(self) -> None:
-        """Leave torch as it was found."""
-        while self._undo:
-            self._undo.pop()()
-
-    def _patch(self, owner: Any, name: str, wrap: Callable) -> None:
-        original = getattr(owner, name)
-        setattr(owner, name, wrap(original))
-        self._undo.append(lambda: setattr(owner, name, original))
-
     def _backward(self, original: Callable) -> Callable:
+        host = self.host
+
         @functools.wraps(original)
         def backward(tensors, *args, **kwargs):
-            if torch.compiler.is_compiling():
+            if compiling():
                 return original(tensors, *args, **kwargs)
-            self.host.before_backward(tensors)
+            host.before_backward(tensors)
             try:
                 return original(tensors, *args, **kwargs)
             finally:
-                self.host.after_backward()
+                host.after_backward()
 
         return backward
 
     def _next(self, original: Callable) -> Callable:
+        clock, host = time.perf_counter, self.host
+
         @functools.wraps(original)
         def step(iterator):
-            begin = time.perf_counter()
+            begin = clock()
             batch = original(iterator)
-            self.host.batch(iterator, batch, time.perf_counter() - begin)
+            host.batch(iterator, batch, clock() - begin)
             return batch
 
         return step
+
+    # -- signs of an evaluation, on which the host may begin to listen
+    def _train(self, original: Callable) -> Callable:
+        host = self.host
+
+        @functools.wraps(original)
+        def train(module, mode=True):
+            if not compiling():
+                host.turn(mode)
+            return original(module, mode)
+
+        return train
+
+    def _without(self, original: Callable) -> Callable:
+        host = self.host
+
+        @functools.wraps(original)
+        def enter(context):
+            value = original(context)
+            if not compiling() and not host.awake and not torch.is_grad_enabled():
+                host.turn(False)
+            return value
+
+        return enter
+
+    def _again(self, original: Callable) -> Callable:
+        host = self.host
+
+        @functools.wraps(original)
+        def leave(context, *args):
+            value = original(context, *args)
+            if not compiling() and not host.awake and torch.is_grad_enabled():
+                host.back()
+            return value
+
+        return leave

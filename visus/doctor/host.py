@@ -6,7 +6,7 @@ evaluation by forward calls without gradients. It only reads; experiments run on
 
 from __future__ import annotations
 
-import functools
+import math
 import threading
 import time
 from typing import Any
@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, Clock
+from visus.doctor.attention import Attention, guarded
+from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, STEP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
 from visus.doctor.names import Names, unwrap
 from visus.doctor.probes import Probe, attach
+from visus.doctor.schedule import Schedule
 from visus.doctor.shadow import Shadow
 from visus.doctor.signals import Signals
 from visus.doctor.tape import Recorder, Score, Tape
 
-EARLY = {0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15}
 KEEP = 12  # tapes kept for experiments, of training and of evaluation each
 
 
@@ -30,43 +31,22 @@ class Enough(BaseException):
     """The agreed number of steps is done; not an Exception, so that programs do not catch it."""
 
 
-def guarded(method):
-    """Count the time as the doctor's; note an error of the doctor instead of raising it.
-
-    While the doctor works the recorder is off: it must not record the doctor.
-    """
-
-    @functools.wraps(method)
-    def call(self, *args, **kwargs):
-        if self.busy or threading.get_ident() != self.thread:
-            return
-        begin, self.busy = time.perf_counter(), True
-        self.recorder.off()
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self.fault(method.__name__, error)
-        finally:
-            self.busy = False
-            if self.want:
-                self.recorder.on()
-            else:
-                self.recorder.off()
-            self.clock.spent += time.perf_counter() - begin + HOOK_SECONDS
-
-    return call
-
-
-class Host:
+class Host(Attention):
     """State of one watch. `rules` decides which probes are attached."""
 
     def __init__(self, asks: set[str], share: float = 0.02, max_steps: int | None = None):
-        self.signals, self.names, self.clock = Signals(), Names(), Clock(share)
+        self.signals, self.names, self.clock = Signals(), Names(), Clock()
+        self.schedule = Schedule(share)
         self.recorder, self.hooks = Recorder(self.note), Hooks(self)
         self.thread, self.busy, self.max_steps = threading.get_ident(), False, max_steps
         self.errors: list[str] = []
         self.depth, self.path, self.in_backward = 0, [], False
         self.want = False  # is the recorder to listen to the program now?
+        self.awake = True  # is this step looked at (its losses at least)?
+        self.pinned = False  # True: hooks stay on modules (to change them would recompile)
+        self.record: Any = None  # ledger lines are written by it, where a ledger is kept
+        self.muted = -1  # the step after which enough evaluation was seen
+        self.losses: list[Any] = []  # of the backward calls since the last step
         self.tape: Tape | None = None
         self.optimizers: dict[int, Any] = {}
         self.counts: dict[int, int] = {}
@@ -77,8 +57,7 @@ class Host:
         self.views: list[tuple[Score, dict]] = []
         self._shadow: Shadow | bool | None = None
         self._has: dict[int, bool] = {}
-        self._evals = (-1, 0)
-        self._dense, self.looked = -1, -1
+        self.looked = -1
         self.last_batch: Any = None
         self.probes: list[Probe] = []
         self.routes: dict[str, list[tuple[Probe, Any]]] = {}
@@ -133,32 +112,6 @@ class Host:
             return self._shadow
         return None
 
-    # ------------------------------------------------------------------ when to look
-    def level(self, grad: bool) -> int:
-        """How closely to look at the pass that begins: 0 not, 1 losses and labels, 2 layers."""
-        if not grad:
-            phase, seen = self._evals
-            if phase != self.step:
-                self._evals = phase, seen = (self.step, 0)
-            self._evals = (phase, seen + 1)
-            return 1 if seen < 3 or (seen < 64 and self.clock.affords()) else 0
-        step = self.step
-        power = step & (step - 1) == 0
-        if step < 3 or (power and step < 32) or (step > 16 and self._due(step)):
-            self.looked = self._dense = step
-            return 2
-        return 1 if step in EARLY or (step % 4 == 0 and self.clock.affords(0.75)) else 0
-
-    @property
-    def looking(self) -> bool:
-        """True while the present step is looked at in full."""
-        return self.looked == self.step
-
-    def _due(self, step: int) -> bool:
-        # Geometric looks in any case; denser ones while they are cheap.
-        gap = step - self._dense
-        return gap >= max(step // 2, 1) or (gap >= 8 and self.clock.affords(0.5))
-
     def _network(self, module: nn.Module) -> bool:
         key = id(module)
         if key not in self._has:
@@ -176,10 +129,15 @@ class Host:
             if self.tape is not None and self.tape.full:
                 self.path.append(module)
             return
-        if self._network(module):
+        if self._network(module) and (self.awake or self._whole(module)):
             self._open(module)
         else:
             self.depth, self.path = 0, []
+
+    def _whole(self, module: nn.Module) -> bool:
+        # Asleep, the doctor may wake up inside a network (a backbone under `no_grad`): its
+        # parts are no networks of their own.
+        return not self.names.knows(module) or any(module is root for root in self.names.roots)
 
     @guarded
     def _open(self, module: nn.Module) -> None:
@@ -191,6 +149,8 @@ class Host:
         if self.tape is None:
             level = self.level(grad)
             self.tape = Tape(self.step, grad, level == 2) if level else None
+            if level == 2:
+                self.schedule.open()
         self.want = self.tape is not None and self.tape.full and not hasattr(module, "_orig_mod")
         if self.tape is not None:
             self.tape.training.setdefault(id(unwrap(module)), module.training)
@@ -230,6 +190,8 @@ class Host:
         if self.busy or tape is None:
             return
         self.clock.spent += OP_SECONDS
+        if tape.full:
+            self.schedule.call(name, args, kwargs, result)
         if self.depth == 0:
             if len(tape.entries) < 400 and name != "attribute":
                 tape.add(name, func, args, kwargs, result)
@@ -252,17 +214,33 @@ class Host:
                 self.tell("view", tape)
 
     # ------------------------------------------------------------------ backward
-    @guarded
     def before_backward(self, tensors: Any) -> None:
         """The program calls backward on `tensors`."""
-        self.want, self.depth, self.in_backward = False, 0, True
+        if self.busy or threading.get_ident() != self.thread:
+            return
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
+        value: Any = 0.0
+        if loss is not None and loss.numel() == 1:
+            # On an accelerator the number is fetched later: fetching it waits for the device.
+            value = loss.item() if loss.device.type == "cpu" else loss.detach()
+            self.losses.append(value)
         self.backwards += 1
+        self.in_backward = True
+        if self.awake or (type(value) is float and not math.isfinite(value)):
+            self._backward(loss)
+        elif self.tape is not None:
+            self._shut()
+
+    @guarded
+    def _backward(self, loss: Any) -> None:
+        self.want, self.depth = False, 0
         tape, self.tape = self.tape, None
         with torch.no_grad():
             self.tell("backward", loss, tape if tape is not None and tape.grad else None)
             if tape is not None and tape.full and self._compiled(tape):
                 self._layers_of_compiled(tape)
+        if tape is not None and tape.full:
+            self.schedule.close(sum(len(list(root.parameters())) for root in self.names.roots))
 
     @staticmethod
     def _compiled(tape: Tape) -> bool:
@@ -275,13 +253,17 @@ class Host:
             return
         self.names.alias(zip(shadow.copies, shadow.originals, strict=True))
         self.tape, self.path = tape, [shadow.originals[-1]]
-        listener = Recorder(lambda name, func, *call: self.tell("op", name, *call))
+        listener = Recorder(self._eager)
         listener.on()
         try:
             shadow.play(self.scores[-1][0])
         finally:
             listener.off()
             self.tape, self.path = None, []
+
+    def _eager(self, name: str, func: Any, *call: Any) -> None:
+        self.schedule.call(name, *call)
+        self.tell("op", name, *call)
 
     def after_backward(self) -> None:
         """Backward is done."""
@@ -298,42 +280,61 @@ class Host:
             store.pop(2)
 
     # ------------------------------------------------------------------ optimizer
-    @guarded
     def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """An optimizer is about to step."""
+        if self.awake or self.tape is not None or id(optimizer) not in self.optimizers:
+            self._before(optimizer)
+
+    @guarded
+    def _before(self, optimizer: Any) -> None:
         if self.tape is not None:
             self._view()
         self.depth = 0
         self.optimizers.setdefault(id(optimizer), optimizer)
-        with torch.no_grad():
-            self.tell("before_step", optimizer)
+        if self.awake:
+            with torch.no_grad():
+                self.tell("before_step", optimizer)
 
     def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """An optimizer has stepped; ends the program after `max_steps` of them."""
-        if self.busy:
+        if self.busy or threading.get_ident() != self.thread:
             return
-        self._after(optimizer)
+        if self.awake:
+            self._after(optimizer)
+        self._tick(optimizer)
         if self.max_steps is not None and self.step >= self.max_steps:
             self.over = True
-        if self.over and threading.get_ident() == self.thread:
+        if self.over:
             raise Enough
 
     @guarded
     def _after(self, optimizer: Any) -> None:
         with torch.no_grad():
             self.tell("after_step", optimizer)
-        key = id(optimizer)
-        self.counts[key] = self.counts.get(key, 0) + 1
-        if self.counts[key] > self.step:
-            self.step = self.signals.steps = self.counts[key]
-            self.signals.add("program", "time", self.step, time.perf_counter())
+
+    def _tick(self, optimizer: Any) -> None:
+        # On every step: what is done here costs each program each time.
+        begin, key = time.perf_counter(), id(optimizer)
+        count = self.counts[key] = self.counts.get(key, 0) + 1
+        losses, self.losses = self.losses, []
+        try:
+            self.tell("tick", optimizer, count - 1, losses)
+            if self.record is not None:
+                self.record.tick(losses)
+            if count > self.step:
+                self.step = self.signals.steps = count
+                self.awake = self.schedule.step(count) > 0
+                self._listen()
+        except Exception as error:
+            self.fault("tick", error)
+        self.clock.spent += time.perf_counter() - begin + STEP_SECONDS
 
     # ------------------------------------------------------------------ data, end
-    @guarded
     def batch(self, iterator: Any, batch: Any, seconds: float) -> None:
         """A data loader gave a batch after `seconds` of waiting."""
-        self.last_batch = batch
-        self.tell("loader", iterator, batch, seconds)
+        if not self.busy and threading.get_ident() == self.thread:
+            self.last_batch = batch
+            self.tell("loader", iterator, batch, seconds)
 
     @guarded
     def after_crash(self, trace: Any) -> None:

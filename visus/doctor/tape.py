@@ -141,6 +141,15 @@ class Tape:
                 return entry
         return None
 
+    def derived(self) -> set[int]:
+        """Ids of all tensors that were computed from what the networks gave."""
+        known: set[int] = set()
+        for entry in self.entries:
+            network = isinstance(entry.func, nn.Module)
+            if network or any(id(t) in known for t in tensors((entry.args, entry.kwargs))):
+                known.update(id(made) for made in tensors(entry.result))
+        return known
+
     def before(self, tensor: torch.Tensor) -> list[Entry]:
         """The entries that `tensor` was computed from, in their order."""
         wanted, kept = {id(tensor)}, []

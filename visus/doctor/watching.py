@@ -14,7 +14,8 @@ import torch
 from visus.doctor.diagnose import asked, diagnose
 from visus.doctor.host import Enough, Host
 from visus.doctor.letter import letter
-from visus.errors import UsageError
+from visus.doctor.record import Record
+from visus.errors import UsageError, nearest
 from visus.files import replace_json
 from visus.ledger import Ledger
 
@@ -26,7 +27,7 @@ class Doctor:
         model, optimizer, loss: optional; the doctor finds all three by itself. Given, they are
             checked to be what torch expects, nothing more.
         rules: ids to look for; all by default. share: the part of the time it may take.
-        ledger: a `Ledger` that gets one "finding" line for each finding.
+        ledger: a `Ledger` that gets the lines of docs/doctor.md: steps, signals, findings.
 
     After the block `findings` holds the findings, causes first, and `letter()` the text.
     """
@@ -45,6 +46,8 @@ class Doctor:
         self.rules = list(rules) if rules is not None else None
         self.host = Host(asked(self.rules), share, max_steps)
         self.ledger = ledger
+        if ledger is not None:
+            self.host.record = Record(self.host, ledger.write)
         self.findings: list[dict[str, Any]] = []
         self.steps, self.seconds, self.overhead = 0, 0.0, 0.0
         self.errors: list[str] = []
@@ -60,16 +63,33 @@ class Doctor:
         self.host.stop()
         if isinstance(error, Exception):
             self.host.after_crash(trace)
+        self._write("watching", doing="experiments after the end")
         self.host.finish()
         with self.host.clock.count():
             self.findings, errors = diagnose(self.host.signals, self.rules)
         self.errors = [*self.host.errors, *errors]
         self.steps, self.seconds = self.host.step, self.host.clock.seconds
         self.overhead = self.host.clock.overhead
-        if self.ledger is not None:
-            for found in self.findings:
-                self.ledger.write("finding", **found)
+        if self.host.record is not None:
+            with self.host.clock.count():
+                self._report(error)
+            self.overhead = self.host.clock.overhead
         return isinstance(error, Enough)
+
+    def _write(self, kind: str, **fields: Any) -> None:
+        if self.host.record is not None:
+            self.host.record(kind, **fields)
+
+    def _report(self, error: Any) -> None:
+        self.host.record.flush()
+        for found in self.findings:
+            self._write("finding", **found, early=False)
+        enough = isinstance(error, Enough)
+        failed = error is not None and not enough and not isinstance(error, SystemExit)
+        text = f"{type(error).__name__}: {error}".splitlines()[0] if failed else ""
+        self._write("end", status="failed" if failed else "stopped" if enough else "done", message=text,
+                    steps=self.steps, seconds=round(self.seconds, 3), overhead=round(self.overhead, 4),
+                    errors=self.errors)  # fmt: skip
 
     def letter(self) -> str:
         """The findings as text for a person."""
@@ -88,8 +108,10 @@ def watch(
     """
     path = Path(script)
     if not path.is_file():
-        raise UsageError(f"watch: no script at {path}; give the path of a Python file")
+        raise UsageError(_missing(path))
     doctor = Doctor(share=share, ledger=ledger, max_steps=max_steps)
+    if ledger is not None:
+        ledger.write("watch", script=str(path), args=[str(a) for a in args], max_steps=max_steps)
     status, error = _run(doctor, path, [str(a) for a in args])
     result = {
         "findings": doctor.findings, "steps": doctor.steps, "seconds": round(doctor.seconds, 3),
@@ -99,6 +121,14 @@ def watch(
     if json_path is not None:
         replace_json(json_path, result)
     return result
+
+
+def _missing(path: Path) -> str:
+    if path.is_dir():
+        return f"watch: {path} is a folder; give the path of a Python file in it"
+    near = nearest(path.name, [p.name for p in path.absolute().parent.glob("*.py")])
+    hint = f"did you mean '{path.with_name(near)}'?" if near else "give the path of a Python file"
+    return f"watch: no script at {path}; {hint}"
 
 
 def _run(doctor: Doctor, path: Path, args: list[str]) -> tuple[int, str | None]:

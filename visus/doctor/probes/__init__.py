@@ -36,13 +36,17 @@ class Probe:
         """A recorded pass ended without backward: evaluation, generation."""
 
     def backward(self, loss, tape) -> None:
-        """Backward begins; `tape` holds the pass, or is None."""
+        """Backward begins in a step that is looked at; `tape` holds the pass, or is None."""
 
     def before_step(self, optimizer) -> None:
-        """An optimizer is about to step."""
+        """An optimizer is about to step, in a step that is looked at."""
 
     def after_step(self, optimizer) -> None:
-        """An optimizer has stepped."""
+        """An optimizer has stepped, in a step that is looked at."""
+
+    def tick(self, optimizer, step, losses) -> None:
+        """An optimizer has taken its step number `step`; `losses` are those of the backward calls
+        before it. Every step, also those not looked at: must cost next to nothing."""
 
     def loader(self, iterator, batch, seconds) -> None:
         """A data loader gave a batch."""

@@ -2,12 +2,12 @@
 
 The step is tested while the program runs (one forward pass now and then). The longer ones
 run once, after the program has ended, and only when its loss did not fall as it should.
+How much is done is bought from the schedule, in counted work: see `visus.doctor.schedule`.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import torch
@@ -15,12 +15,13 @@ import torch
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import sample_losses
-from visus.doctor.progress import chance
+from visus.doctor.progress import chance, learned
 from visus.doctor.signals import median
+from visus.doctor.student import Student
 from visus.doctor.tape import Score
 
-FACTORS = (1.0, 0.1, 10.0, 100.0, 1000.0, 0.01)
-ROWS = 64  # samples of a batch in an experiment
+SAMPLES = 128  # of one batch that are looked at in evaluation mode
+ALONG = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 10.0)  # lengths of the landscape, in updates
 
 
 @probes.member
@@ -32,6 +33,7 @@ class Steps(Probe):
         self.faithful: bool | None = None
         self.ready: tuple[Score, float] | None = None
         self.begin: float | None = None
+        self.old: list[torch.Tensor] | None = None
 
     def backward(self, loss, tape) -> None:
         self.begin = (
@@ -39,24 +41,38 @@ class Steps(Probe):
         )
 
     def before_step(self, optimizer) -> None:
-        self.ready, step = None, self.host.step
+        self.ready = None
         kept = self.host.scores[-1] if self.host.scores else None
-        if kept is None or kept[1]["step"] != step or self.begin is None:
+        if kept is None or kept[1]["step"] != self.host.step or self.begin is None:
             return
-        tested = len(self.signals.series("step", "after"))
-        if not self.host.looking or (tested > 5 and not self.host.clock.affords()):
+        if not self.host.looking or self.faithful is False:
             return
+        if self.host.step > 0 and not self._paid("steps", 1):
+            return
+        self._draw()
         if self.faithful is None:
-            shadow = self.host.shadow()
-            if shadow is None:
-                self.faithful = False
-                return
-            again = float(shadow.play(kept[0])[0])
-            near = abs(again - self.begin) <= 1e-3 * max(abs(self.begin), 1e-6)
-            self.faithful = near or again == self.begin
-            self.signals.facts["faithful"] = self.faithful
+            self._check(kept[0], self.begin)
         if self.faithful and math.isfinite(self.begin):
             self.ready = kept[0], self.begin
+
+    def _paid(self, purse: str, passes: float) -> bool:
+        schedule = self.host.schedule
+        return schedule.affords(purse, passes * schedule.price(1.0))
+
+    def _check(self, score: Score, begin: float) -> None:
+        # Does the copy give the program's very loss? Else nothing that it does can be trusted.
+        shadow = self.host.shadow()
+        again = float(shadow.play(score)[0]) if shadow is not None else math.nan
+        near = abs(again - begin) <= 1e-3 * max(abs(begin), 1e-6)
+        self.faithful = shadow is not None and (near or again == begin)
+        self.signals.facts["faithful"] = self.faithful
+
+    def _draw(self) -> None:
+        # The weights before the update, for the landscape along it.
+        self.old = None
+        if self.host.record is not None and self.faithful and self._paid("landscape", len(ALONG)):
+            shadow = self.host.shadow()
+            self.old = shadow.keep() if shadow is not None else None
 
     def after_step(self, optimizer) -> None:
         if self.ready is None:
@@ -67,6 +83,20 @@ class Steps(Probe):
         if shadow is not None:
             self.signals.add("step", "before", score.step, before)
             self.signals.add("step", "after", score.step, float(shadow.play(score)[0]))
+            if self.old is not None:
+                self._landscape(shadow, score, before, self.signals.last("optimizer", "rate", 0.0))
+
+    def _landscape(self, shadow, score: Score, before: float, rate: float) -> None:
+        old, new, losses = self.old, shadow.keep(), []
+        assert old is not None
+        for far in ALONG:
+            shadow.put([
+                a + far * (b - a) if a.is_floating_point() else a
+                for a, b in zip(old, new, strict=True)
+            ])  # fmt: skip
+            losses.append(float(shadow.play(score)[0]))
+        self.host.record("landscape", step=score.step, rate=rate, before=before,
+                         rates=[rate * far for far in ALONG], losses=losses)  # fmt: skip
 
 
 @probes.member
@@ -78,14 +108,11 @@ class Trials(Probe):
     def __init__(self, host: Any):
         super().__init__(host)
         self.start: list[torch.Tensor] | None = None
-        self.options: list[dict] | None = None
-        self.type: Any = None
 
     def before_step(self, optimizer) -> None:
         if self.start is None and self.host.step == 0:
             shadow = self.host.shadow()
             self.start = shadow.keep() if shadow is not None else []
-            self.type = type(optimizer)
 
     # ------------------------------------------------------------------ at the end
     def end(self) -> None:
@@ -94,31 +121,30 @@ class Trials(Probe):
         shadow = host.shadow() if host.scores else None
         if shadow is None or not plain:
             return
-        self.limit = time.perf_counter() + max(0.05, 0.01 * host.clock.seconds)
         final = shadow.keep()
         if all(bool(torch.isfinite(t).all()) for t in final if t.is_floating_point()):
-            self._switch(shadow)
             self._compare(shadow)
+            self._switch(shadow)
         if needs_trials(s):
-            self._rates(shadow)
-            shadow.put(final)
-            self._one_batch(shadow)
-            self._blind(shadow)
-            self._held_out(shadow)
+            self._study(shadow, final)
+
+    def _affords(self, part: float = 1.0) -> bool:
+        schedule = self.host.schedule
+        return schedule.affords("end", schedule.price(part))
 
     def _switch(self, shadow) -> None:
-        """The same training batches in evaluation mode, batch statistics, and with dropout."""
-        ways = [("eval", False, True)]
-        ways += [("batch", True, False)] if self.signals.facts.get("norms") else []
-        ways += [("train", True, True)] if self.signals.facts.get("dropout") else []
-        for kept, facts in self.host.scores[-2:] if len(ways) > 1 else []:
-            for name, training, dropout in ways:
-                state = shadow.keep() if name != "eval" else None
-                shadow.mode(training, dropout=dropout)
-                value = float(shadow.play(kept)[0])
-                if state is not None:
-                    shadow.put(state)
-                self.signals.add("switch", name, facts["step"], value)
+        """The same training batches with the statistics of the batch, and with dropout."""
+        facts = self.signals.facts
+        ways = [("batch", False)] if facts.get("norms") else []
+        ways += [("train", True)] if facts.get("dropout", 0.0) >= 0.7 else []
+        for number, (kept, facts) in enumerate(reversed(self.host.scores[-2:])):
+            for name, dropout in ways:
+                if not self._affords() and number:
+                    return
+                state = shadow.keep()
+                shadow.mode(True, dropout=dropout)
+                self.signals.add("switch", name, facts["step"], float(shadow.play(kept)[0]))
+                shadow.put(state)
         shadow.mode(False)
 
     def _compare(self, shadow) -> None:
@@ -128,7 +154,8 @@ class Trials(Probe):
         for which, store in (("train", self.host.scores), ("validation", self.host.views)):
             n = wrong = total = 0.0
             for number, (kept, facts) in enumerate(reversed(store)):
-                if number > 3 and time.perf_counter() > self.limit:
+                part = min(SAMPLES / max(kept.size(), 1), 1.0)
+                if not self._affords(part) and number:
                     break
                 found = self._found(shadow, kept, facts, which)
                 bad = found.wrong() if found is not None else None
@@ -148,135 +175,50 @@ class Trials(Probe):
             self.signals.add("labels", "wrong_rank", self.signals.steps, sum(ranks) / len(ranks))
             self.signals.add("labels", "wrong_n", self.signals.steps, len(ranks))
 
-    @staticmethod
-    def _found(shadow, kept, facts, which) -> DataLoss | None:
-        played = shadow.play(kept)
+    def _found(self, shadow, kept, facts, which) -> DataLoss | None:
+        rows = torch.arange(SAMPLES) if kept.size() > SAMPLES else None
+        played = shadow.play(kept, rows=rows)
         if which == "train":
+            self.signals.add("switch", "eval", facts["step"], float(played[0]))
             if len(played) < 3:
                 return None
             return DataLoss(facts["kind"], played[1], played[2], {}, None)
         target = played[1] if len(played) > 1 else facts["target"]
+        if len(played) == 1 and rows is not None:
+            target = target[rows]
         return DataLoss(facts["kind"], played[0], target, {}, None)
 
     # ------------------------------------------------------------------ training on the copy
-    @staticmethod
-    def _rows(score: Score, rows: int = ROWS) -> torch.Tensor | None:
-        return torch.arange(rows) if score.size() > rows else None
+    def _study(self, shadow, final: list[torch.Tensor]) -> None:
+        """Other rates from the first weights; one batch by heart; without input; held out."""
+        s, host = self.signals, self.host
+        student = Student(host, shadow)
+        if self.start:
+            shadow.mode(dropout=False)
+            for name, value in student.rates(self.start).items():
+                s.add("trial", name, 0, value)
+        shadow.put(final)
+        if shadow.parameters():
+            shadow.follow()
+            for name, value in student.one_batch().items():
+                s.add("trial", name, 0, value)
+        self._blind(shadow)
+        # Whether labels and inputs belong together is asked only where one batch is learned.
+        fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
+        if self.start and fits and learned(s) < 0.3 and shadow.parameters():
+            self._held_out(shadow, student)
 
-    def _optimizer(self, shadow, factor: float) -> torch.optim.Optimizer | None:
-        real = next(iter(self.host.optimizers.values()))
-        rate = median(self.signals.values("optimizer", "rate"))
-        # A schedule may have ended at zero: groups keep the proportions of their first rates.
-        own_rate = [float(g.get("initial_lr", g["lr"])) for g in real.param_groups]
-        base = max(own_rate)
-        groups = []
-        for group, first in zip(real.param_groups, own_rate, strict=True):
-            own = [
-                shadow.own[id(p)]
-                for p in group["params"]
-                if id(p) in shadow.own and p.requires_grad
-            ]
-            if own:
-                options = {k: v for k, v in group.items() if k != "params"}
-                options["lr"] = (first / base if base else 1.0) * rate * factor
-                groups.append({"params": own, **options})
-        if not groups or not rate or type(real).__name__ == "LBFGS":
-            return None
-        try:
-            return type(real)(groups, lr=rate * factor)
-        except Exception:
-            return torch.optim.SGD([{"params": g["params"], "lr": g["lr"]} for g in groups])
-
-    def _mean(self, shadow, scores) -> float:
-        values = [float(shadow.play(s, rows=self._rows(s), same=False)[0]) for s in scores]
-        return sum(values) / len(values)
-
-    def _train(self, shadow, optimizer, scores, held, steps: int = 24) -> float:
-        """Some steps over `scores`; the mean loss over `held` at the end (inf when it broke)."""
-        params = [p for g in optimizer.param_groups for p in g["params"]]
-        for k in range(steps):
-            if time.perf_counter() > self.limit and k > 3:
-                break
-            score = scores[k % len(scores)]
-            loss = shadow.play(score, rows=self._rows(score), grad=True, same=False)[0]
-            if not bool(torch.isfinite(loss)):
-                return math.inf
-            grads = torch.autograd.grad(loss, params, allow_unused=True)
-            for p, grad in zip(params, grads, strict=True):
-                p.grad = grad
-            optimizer.step()
-        value = self._mean(shadow, held)
-        return value if math.isfinite(value) else math.inf
-
-    def _rates(self, shadow) -> None:
-        """From the first weights: the same batches with a tenth, ten times ... of the rate."""
-        if not self.start:
-            return
-        scores = [kept for kept, _ in self.host.scores]
-        held = len(scores) // 3  # learn from some batches, measure on the others
-        shadow.mode(dropout=False)
-        shadow.put(self.start)
-        self.signals.add("trial", "start", 0, self._mean(shadow, scores[:held] or scores))
-        self.limit = time.perf_counter() + max(1.0, 0.03 * self.host.clock.seconds)
-        for factor in FACTORS:
-            shadow.put(self.start)
-            optimizer = self._optimizer(shadow, factor)
-            if optimizer is None or time.perf_counter() > self.limit:
-                return
-            reached = self._train(shadow, optimizer, scores[held:], scores[:held] or scores)
-            self.signals.add("trial", f"rate x{factor:g}", 0, reached)
-
-    def _one_batch(self, shadow) -> None:
-        """Can the network, as it is now, learn one batch by heart?"""
-        score = self.host.scores[-1][0]
-        self.limit = time.perf_counter() + max(0.5, 0.03 * self.host.clock.seconds)
-        if not shadow.parameters():
-            return
-        shadow.follow()
-        shadow.mode(dropout=False)
-        rows = self._rows(score, 32)
-        optimizer = torch.optim.Adam(shadow.parameters(), lr=3e-3)
-        first = last = math.nan
-        for k in range(80):
-            loss = shadow.play(score, rows=rows, grad=True, same=False)[0]
-            last = float(loss.detach())
-            first = last if k == 0 else first
-            if time.perf_counter() > self.limit or not math.isfinite(last):
-                break
-            grads = torch.autograd.grad(loss, shadow.parameters(), allow_unused=True)
-            for p, grad in zip(shadow.parameters(), grads, strict=True):
-                p.grad = grad
-            optimizer.step()
-        self.signals.add("trial", "batch_first", 0, first)
-        self.signals.add("trial", "batch_last", 0, last)
-
-    def _held_out(self, shadow) -> None:
-        """From the first weights, 120 steps of Adam on some batches: the error on the others."""
+    def _held_out(self, shadow, student: Student) -> None:
+        """From the first weights, Adam on some batches: the error on the others."""
         stored = [pair for pair in self.host.scores if pair[1]["kind"]]
         held = len(stored) // 3
-        if not held or not self.start or not shadow.parameters():
-            return
-        self.limit = time.perf_counter() + max(2.0, 0.05 * self.host.clock.seconds)
-        shadow.put(self.start)
-        shadow.mode(True, dropout=False)
-        optimizer = torch.optim.Adam(shadow.parameters(), lr=2e-3)
-        reached = self._train(
-            shadow, optimizer, [kept for kept, _ in stored[held:]], [stored[0][0]], 120
-        )
-        if time.perf_counter() > self.limit or not math.isfinite(reached):
+        if not held or not student.learn(self.start, [kept for kept, _ in stored[held:]]):
             return
         shadow.mode(False)
-        bad = [
-            found.wrong()
-            for kept, facts in stored[:held]
-            if (found := self._found(shadow, kept, facts, "train"))
-        ]
-        whole = (
-            torch.cat([b for b in bad if b is not None])
-            if any(b is not None for b in bad)
-            else None
-        )
-        if whole is not None:
+        found = [self._found(shadow, kept, facts, "train") for kept, facts in stored[:held]]
+        bad = [wrong for one in found if one and (wrong := one.wrong()) is not None]
+        if bad:
+            whole = torch.cat(bad)
             self.signals.add("trial", "held_error", 0, float(whole.mean()))
             self.signals.add("trial", "held_n", 0, whole.numel())
 

@@ -10,14 +10,14 @@ import torch
 from visus.doctor.names import ACTIVATION, NORM, WEIGHT, layer_of
 from visus.doctor.probes import Probe, probes
 
-CAP = 1 << 18  # elements of one tensor that are read; more samples are left out
+CAP = 1 << 16  # elements of one tensor that are read; more samples are left out
 RECTIFIERS = {"relu", "relu6", "threshold", "hardtanh", "clamp"}
 
 
-def some(tensor: torch.Tensor) -> torch.Tensor:
+def some(tensor: torch.Tensor, least: int = 4) -> torch.Tensor:
     """The first samples of a large batch, as float32: enough for moments."""
     rows = tensor.shape[0] if tensor.ndim else 1
-    keep = max(min(rows, 4), int(rows * CAP / max(tensor.numel(), 1)))
+    keep = max(min(rows, least), int(rows * CAP / max(tensor.numel(), 1)))
     return (tensor[:keep] if keep < rows else tensor).detach().float()
 
 
@@ -80,7 +80,7 @@ class Layers(Probe):
         if made.shape[0] > 1:
             centered = made - made.mean(0, keepdim=True)
             s.add(place, "spread", step, _rms(centered))
-        if layer["first"] and "input" not in (p for p, q in s.quantities() if q == "rms_"):
+        if layer["first"]:
             self._input(given, step)
 
     def _input(self, x: torch.Tensor, step: int) -> None:
@@ -106,14 +106,22 @@ class Layers(Probe):
         if name != "clamp":
             layer["act"] = name
         place, y = layer["place"], some(result)
+        self._shape(place, y, step)
         if name in RECTIFIERS and name != "clamp":
-            self._dead(place, y, step)
+            self._dead(place, some(result, 16), step)  # four looks make 64 samples
         if name in ("sigmoid", "tanh", "hardtanh", "hardsigmoid"):
             low = -1.0 if "tanh" in name else 0.0
             unit = (y - low) / (1 - low)
             flat = ((unit < 0.01) | (unit > 0.99)).float()
             s.add(place, "saturated", step, float(flat.mean()))
             s.add(place, "off_center", step, float(y.mean().abs() / y.std().clamp_min(1e-6)))
+
+    def _shape(self, place: str, y: torch.Tensor, step: int) -> None:
+        # For pictures only: what the layer passes on.
+        if self.host.record is not None:
+            self.signals.add(place, "act_mean", step, float(y.mean()))
+            self.signals.add(place, "act_std", step, float(y.std()) if y.numel() > 1 else 0.0)
+            histogram(self.host.record, step, place, "activation", y)
 
     def _dead(self, place: str, y: torch.Tensor, step: int) -> None:
         s = self.signals
@@ -127,6 +135,24 @@ class Layers(Probe):
             dead = 1 - float(torch.stack(seen).any(0).float().mean())
             s.add(place, "dead", step, dead)
             s.add(place, "dead_samples", step, float(y.shape[0] * len(seen)))
+
+
+def histogram(record: Any, step: int, place: str, quantity: str, x: torch.Tensor) -> None:
+    """Write one histogram line: 40 bins over the middle 99 % of at most 2^14 values."""
+    flat = x.detach().float().flatten()
+    flat = flat[:: max(flat.numel() >> 14, 1)]
+    flat = flat[torch.isfinite(flat)]
+    if flat.numel() < 2:
+        return
+    ranked = flat.sort().values
+    cut = flat.numel() // 200
+    low, high = float(ranked[cut]), float(ranked[-1 - cut])
+    high = high if high > low else low + max(abs(low) * 1e-3, 1e-6)
+    counts = torch.histc(flat, 40, low, high)
+    edges = torch.linspace(low, high, 41)
+    record("histogram", step=step, place=place, quantity=quantity, edges=edges.tolist(),
+           counts=[int(n) for n in counts.tolist()], low=int((flat < low).sum()),
+           high=int((flat > high).sum()))  # fmt: skip
 
 
 def _rms(x: torch.Tensor) -> float:

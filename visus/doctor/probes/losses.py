@@ -71,7 +71,7 @@ def data_loss(tape: Tape, loss: torch.Tensor | None) -> DataLoss | None:
 
 def _by_hand(tape: Tape, entries: list, loss: Any) -> DataLoss | None:
     # Losses written out: (output - target) ** 2, -log_softmax(output)[rows, target].
-    made = {id(t) for entry in tape.entries for t in tensors(entry.result)}
+    made = tape.derived()
     for entry in entries:
         given = [t for t in tensors((entry.args, entry.kwargs)) if t.ndim]
         if entry.name in ("sub", "rsub") and len(given) == 2:
@@ -109,8 +109,8 @@ class Loss(Probe):
 
     def __init__(self, host: Any):
         super().__init__(host)
-        self.pending: list[float] = []
         self.inside: list = []
+        self.held: list[tuple[int, list]] = []  # losses not yet written down
         self.inner: DataLoss | None = None
 
     def forward(self, module, tape, grad) -> None:
@@ -125,9 +125,7 @@ class Loss(Probe):
     def backward(self, loss, tape) -> None:
         if loss is None or loss.numel() != 1:
             return
-        value = float(loss)
-        self.pending.append(value)
-        if not math.isfinite(value):
+        if not math.isfinite(float(loss)):
             self._broken(loss, tape)
         if tape is not None:
             found = data_loss(tape, loss) or self.inner
@@ -177,13 +175,21 @@ class Loss(Probe):
         goals = [loss, found.input, found.target]
         self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step})
 
-    def after_step(self, optimizer) -> None:
-        if not self.pending:
-            return
-        step = self.host.counts.get(id(optimizer), 0)
-        self.signals.add("loss", "value", step, sum(self.pending) / len(self.pending))
-        self.signals.add("loss", "count", step, len(self.pending))
-        self.pending = []
+    def tick(self, optimizer, step, losses) -> None:
+        if losses:
+            self.held.append((step + 1, losses))
+        if len(self.held) > 63:
+            self._write()
+
+    def _write(self) -> None:
+        held, self.held = self.held, []
+        for step, losses in held:
+            numbers = [float(value) for value in losses]
+            self.signals.add("loss", "value", step, sum(numbers) / len(numbers))
+            self.signals.add("loss", "count", step, len(numbers))
+
+    def end(self) -> None:
+        self._write()
 
 
 def _finite(tensor: torch.Tensor) -> bool:

@@ -10,6 +10,7 @@ import torch
 
 from visus.doctor.names import layer_of
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.layers import histogram
 
 
 def _norm(tensor: torch.Tensor) -> float:
@@ -32,6 +33,7 @@ class Updates(Probe):
         self.moved: set[int] = set()
         self.tried: set[int] = set()
         self.paid: set[int] = set()  # parameters whose group had a rate above zero
+        self.places: dict[int, str] = {}  # what each optimizer is called
 
     # -- the first state of every network, to compare with later
     def forward(self, module, tape, grad) -> None:
@@ -72,11 +74,7 @@ class Updates(Probe):
         params = [p for group in optimizer.param_groups for p in group["params"]]
         if key in self.witness:
             s.add("optimizer", "stale", step, float(not self.clean.get(key, True)))
-        place = "optimizer" if len(self.host.optimizers) < 2 else f"optimizer {self._number(key)}"
-        s.add(place, "rate", step, max(float(g["lr"]) for g in optimizer.param_groups))
         look = step == 0 or self.host.looking
-        if step == 0:
-            self._describe(optimizer)
         if look:
             for group in optimizer.param_groups:
                 self.paid.update(id(p) for p in group["params"] if float(group["lr"]) > 0)
@@ -85,12 +83,21 @@ class Updates(Probe):
             self.held = {id(p): p.detach().clone() for p in params} if fit else None
         self._choose(key, params)
 
-    def _number(self, key: int) -> int:
-        return list(self.host.optimizers).index(key) + 1
+    def tick(self, optimizer, step, losses) -> None:
+        place = self.places.get(id(optimizer))
+        if place is None:
+            number = len(self.places) + 1
+            place = self.places[id(optimizer)] = (
+                f"optimizer {number}" if number > 1 else "optimizer"
+            )
+            self._describe(optimizer)
+        groups = optimizer.param_groups
+        rate = groups[0]["lr"] if len(groups) == 1 else max(float(g["lr"]) for g in groups)
+        self.signals.add(place, "rate", step, rate)
 
     def _choose(self, key: int, params: list) -> None:
         # The smallest parameter with a gradient shows whether gradients are zeroed.
-        if self.host.counts.get(key, 0) % 32 == 0 or key not in self.witness:
+        if self.host.looking or key not in self.witness:
             live = [p for p in params if p.grad is not None and bool(p.grad.any())]
             if live:
                 self.witness[key] = min(live, key=lambda p: p.numel())
@@ -120,6 +127,8 @@ class Updates(Probe):
                 continue
             place = layer_of(name)
             s.add(place, "gradient", step, grad / math.sqrt(p.numel()))
+            if self.host.record is not None:
+                histogram(self.host.record, step, place, "gradient", p.grad)
             weight = _norm(p)
             decay += weight**2
             s.add(place, "weight_norm", step, weight)

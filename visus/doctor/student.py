@@ -1,0 +1,130 @@
+"""Training on the copy: other rates, one batch by heart, batches held out.
+
+How many steps and samples an experiment takes is decided before it begins, from the
+counted work that the program can pay for: a slow or busy machine changes no number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from visus.doctor.signals import median
+from visus.doctor.tape import Score
+
+# Samples of a batch and steps of a training, the dearest first.
+SIZES = ((64, 24), (32, 24), (32, 16), (16, 16), (16, 10), (8, 8))
+RATES = 6  # trainings that one question about the rate takes at most
+
+
+class Student:
+    """Trains the copies of a shadow on recorded batches."""
+
+    def __init__(self, host: Any, shadow: Any):
+        self.host, self.shadow = host, shadow
+        self.scores: list[Score] = [kept for kept, _ in host.scores]
+        self.batch = max(self.scores[-1].size(), 1)
+        self.rows, self.steps = self._size()
+
+    def _size(self) -> tuple[int, int]:
+        # Half of the purse for the rates; the other experiments scale with the same choice.
+        schedule = self.host.schedule
+        left = schedule.left("trials")
+        for rows, steps in SIZES:
+            price = RATES * steps * schedule.price(min(rows / self.batch, 1.0), grad=True)
+            if price <= left / 2:
+                break
+        schedule.affords("trials", price)
+        return rows, steps
+
+    def _rows(self, score: Score, rows: int) -> torch.Tensor | None:
+        return torch.arange(rows) if score.size() > rows else None
+
+    # ------------------------------------------------------------------ other rates
+    def rates(self, start: list[torch.Tensor]) -> dict[str, float]:
+        """The loss on batches held out after some steps at 0.01 to 1000 times the rate."""
+        held = len(self.scores) // 3  # learn from some batches, measure on the others
+        ask, learn = self.scores[:held] or self.scores, self.scores[held:]
+        self.shadow.put(start)
+        found = {"start": self._mean(ask)}
+        for factor in (1.0, 10.0, 0.1, 100.0, 0.01, 1000.0):
+            if factor >= 100 and not found.get(f"rate x{factor / 10:g}", math.inf) < found["start"]:
+                continue  # a tenth of it was too much already
+            self.shadow.put(start)
+            optimizer = self._optimizer(factor)
+            if optimizer is None:
+                break
+            found[f"rate x{factor:g}"] = self._train(optimizer, learn, ask)
+        return found
+
+    def _optimizer(self, factor: float) -> torch.optim.Optimizer | None:
+        real = next(iter(self.host.optimizers.values()))
+        rate = median(self.host.signals.values("optimizer", "rate"))
+        # A schedule may have ended at zero: groups keep the proportions of their first rates.
+        first = [float(g.get("initial_lr", g["lr"])) for g in real.param_groups]
+        base, groups = max(first), []
+        for group, own_rate in zip(real.param_groups, first, strict=True):
+            own = [self.shadow.own[id(p)] for p in group["params"]
+                   if id(p) in self.shadow.own and p.requires_grad]  # fmt: skip
+            if own:
+                options = {k: v for k, v in group.items() if k != "params"}
+                options["lr"] = (own_rate / base if base else 1.0) * rate * factor
+                groups.append({"params": own, **options})
+        if not groups or not rate or type(real).__name__ == "LBFGS":
+            return None
+        try:
+            return type(real)(groups, lr=rate * factor)
+        except Exception:
+            return torch.optim.SGD([{"params": g["params"], "lr": g["lr"]} for g in groups])
+
+    def _mean(self, scores: list[Score]) -> float:
+        values = [float(self.shadow.play(s, rows=self._rows(s, 64), same=False)[0]) for s in scores]
+        return sum(values) / len(values)
+
+    def _train(self, optimizer, learn: list[Score], ask: list[Score]) -> float:
+        """Some steps over `learn`; the mean loss over `ask` at the end (inf when it broke)."""
+        params = [p for g in optimizer.param_groups for p in g["params"]]
+        for k in range(self.steps):
+            if not math.isfinite(self._step(optimizer, params, learn[k % len(learn)], self.rows)):
+                return math.inf
+        value = self._mean(ask)
+        return value if math.isfinite(value) else math.inf
+
+    def _step(self, optimizer, params: list, score: Score, rows: int) -> float:
+        chosen = self._rows(score, rows)
+        loss = self.shadow.play(score, rows=chosen, grad=True, same=False)[0]
+        value = float(loss.detach())
+        if math.isfinite(value):
+            grads = torch.autograd.grad(loss, params, allow_unused=True)
+            for p, grad in zip(params, grads, strict=True):
+                p.grad = grad
+            optimizer.step()
+        return value
+
+    # ------------------------------------------------------------------ by heart, held out
+    def one_batch(self) -> dict[str, float]:
+        """Can the network, as it is now, learn one batch by heart?"""
+        self.shadow.mode(dropout=False)
+        params = self.shadow.parameters()
+        optimizer = torch.optim.Adam(params, lr=3e-3)
+        first = last = math.nan
+        for k in range(80):
+            last = self._step(optimizer, params, self.scores[-1], min(32, max(self.rows, 16)))
+            first = last if k == 0 else first
+            if not math.isfinite(last) or last < 0.2 * first:
+                break  # it can
+        return {"batch_first": first, "batch_last": last}
+
+    def learn(self, start: list[torch.Tensor] | None, scores: list[Score]) -> bool:
+        """From `start`, 120 steps of Adam over `scores`; False when it broke."""
+        self.shadow.put(start)
+        self.shadow.mode(True, dropout=False)
+        params = self.shadow.parameters()
+        optimizer = torch.optim.Adam(params, lr=2e-3)
+        for k in range(5 * self.steps):
+            score = scores[k % len(scores)]
+            if not math.isfinite(self._step(optimizer, params, score, self.rows)):
+                return False
+        return True
