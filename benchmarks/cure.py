@@ -8,7 +8,8 @@ and synthetic gratings, with three seeds. Four arms: the healthy recipe; the bro
 simply continues (--no-cure); the cure; random remedies of the same family at the same budget, each
 proved by the same trials. An error is that of the best epoch on validation; time is CPU time of
 one thread. A recipe counts as harmed where it is more than a point worse than the healthy one;
-cured, where that is at most a point again (means over the seeds); made worse, where it is more
+cured, where that is at most a point again (means over the seeds); curable, where a cure that knows
+everything (the wrong labels by name, say) would cure it; made worse, where it is more
 than a point worse than if it had continued.
 """
 
@@ -21,6 +22,7 @@ import random
 import shutil
 import tempfile
 import time
+from math import nan
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -43,7 +45,9 @@ def jobs(count: int, seeds: int) -> list[tuple[str, Case | str, int]]:
         for data in EPOCHS:
             made += [("healthy", data, seed), ("untouched", data, seed)]
         for case in cases(count):
-            made += [(arm, case, seed) for arm in ARMS[1:]]
+            made += [(arm, case, seed) for arm in ARMS[1:3]]
+            made += [("oracle", case, seed)] if case.harm else []
+        made += [("random", case, seed) for case in cases(count)]
     return made
 
 
@@ -59,13 +63,12 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
     case = what if isinstance(what, Case) else Case(what, what, ())
     folder = Path(tempfile.mkdtemp(prefix="visus-cure-"))
     held = arrays(case.data, images)
-    if case.harm:
-        case.harm(held, np.random.default_rng(seed))
+    known = case.harm(held, np.random.default_rng(seed)) if case.harm else []
     np.savez(folder / f"{case.data}.npz", **held)
     edits = [*BASE, f"seed={seed}", f"training.epochs={EPOCHS[case.data]}"]
     if any(edit.startswith("model=") for edit in case.edits):
         edits = [edit for edit in edits if not edit.startswith("model")]
-    edits += [*OWN.get(case.data, ()), *case.edits]
+    edits += [*OWN.get(case.data, ()), *case.edits, *(known if arm == "oracle" else ())]
     began, status = time.process_time(), "done"
     try:
         with by_chance(seed) if arm == "random" else patch.dict({}, {}):
@@ -104,26 +107,30 @@ def by_chance(seed: int) -> Any:
 def table(rows: dict[str, dict[str, Any]], count: int) -> str:
     """The results as text."""
     made, sums = [], {arm: {"cured": 0, "improved": 0, "worse": 0} for arm in ARMS[2:]}
-    harmed, ratios = 0, {arm: [] for arm in ARMS[2:]}
+    harmed, curable, ratios = 0, 0, {arm: [] for arm in ARMS[2:]}
     for case in cases(count):
         found = {arm: _seeds(rows, arm, case.name) for arm in ARMS[1:]}
         healthy = _seeds(rows, "healthy", case.data)
-        seeds = sorted(set.intersection(*(set(f) for f in found.values()), set(healthy)))
+        seeds = sorted(set(found["continue"]) & set(found["cure"]) & set(healthy))
         if not seeds:
             continue
-        e = {arm: fmean(f[s]["error"] for s in seeds) for arm, f in found.items()}
+        e = {arm: fmean(f[s]["error"] for s in seeds if s in f) if set(f) & set(seeds) else nan for arm, f in found.items()}  # fmt: skip
         good = fmean(healthy[s]["error"] for s in seeds)
         sick = e["continue"] > good + POINT
-        harmed += sick
+        oracle = [r["error"] for s, r in _seeds(rows, "oracle", case.name).items() if s in seeds]
+        known = sick and (not case.harm or (bool(oracle) and fmean(oracle) <= good + POINT))
+        harmed, curable = harmed + sick, curable + known
         for arm, counts in sums.items():
-            counts["cured"] += sick and e[arm] <= good + POINT
+            counts["cured"] += known and e[arm] <= good + POINT
             counts["improved"] += sick and e[arm] < e["continue"] - POINT
             counts["worse"] += e[arm] > e["continue"] + POINT
-            ratios[arm] += [found[arm][s]["seconds"] / healthy[s]["seconds"] for s in seeds]
+            ratios[arm] += [
+                found[arm][s]["seconds"] / healthy[s]["seconds"] for s in seeds if s in found[arm]
+            ]
         kept = "; ".join(", ".join(k) for s in seeds[:1] for k in found["cure"][s]["kept"])
         made.append(
             f"{case.name:28} {case.data:9} {good:7.1%} {e['continue']:7.1%} {e['cure']:7.1%} "
-            f"{e['random']:7.1%}  {'' if sick else '(harmless) '}{kept[:90]}"
+            f"{e['random']:7.1%}  {'' if sick else '(harmless) '}{'' if known or not sick else f'(oracle {fmean(oracle or [1.0]):.1%}) '}{kept[:80]}"
         )
     head = f"{'case':28} {'data':9} healthy  contin    cure  random  kept (first seed)"
     said = [
@@ -134,7 +141,10 @@ def table(rows: dict[str, dict[str, Any]], count: int) -> str:
     ]
     for arm, counts in sums.items():
         if ratios[arm]:
-            shares = ", ".join(f"{k} {v} ({v / max(1, harmed if k != 'worse' else len(made)):.1%})" for k, v in counts.items())  # fmt: skip
+            of = {"cured": curable, "improved": harmed, "worse": len(made)}
+            shares = ", ".join(
+                f"{k} {v} of {of[k]} ({v / max(1, of[k]):.1%})" for k, v in counts.items()
+            )
             said.append(f"{arm:9} {shares}; time x{median(ratios[arm]):.2f} (median), x{fmean(ratios[arm]):.2f} (mean) of the healthy plain run")  # fmt: skip
     return "\n".join([*said, *_untouched(rows)])
 

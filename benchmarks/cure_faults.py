@@ -1,7 +1,8 @@
 """Sixty ways to break a recipe, drawn by a seed, and the three data sets that they are tried on.
 
 A fault is a function of a random generator and the data's name: edits of the recipe, and a
-change of the training images where the fault is one of data. Strengths are drawn, not chosen.
+change of the training images where the fault is one of data, which returns the edits of a cure
+that knows everything. Strengths are drawn, not chosen.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Case:
     name: str
     data: str
     edits: tuple[str, ...]
-    harm: Callable[[Arrays, np.random.Generator], None] | None = None
+    harm: Callable[[Arrays, np.random.Generator], Any] | None = None
 
 
 def cases(count: int = 60, seed: int = 0) -> list[Case]:
@@ -203,11 +204,13 @@ def three_at_once(draw):
 def wrong_labels(draw):
     share = draw.uniform(0.35, 0.5)
 
-    def harm(arrays: Arrays, own: np.random.Generator) -> None:
+    def harm(arrays: Arrays, own: np.random.Generator) -> list[str]:
         y = arrays["y_train"]
         rows = own.permutation(len(y))[: int(share * len(y))]
         classes = np.unique(y)
+        right = y.copy()
         y[rows] = own.choice(classes, len(rows))
+        return [f"training.quarantine={[f'train-{i:06d}' for i in np.flatnonzero(y != right)]}"]
 
     return [], harm
 
@@ -216,12 +219,13 @@ def wrong_labels(draw):
 def rare_classes(draw):
     keep = int(draw.integers(6, 12))
 
-    def harm(arrays: Arrays, own: np.random.Generator) -> None:
+    def harm(arrays: Arrays, own: np.random.Generator) -> list[str]:
         y, rows = arrays["y_train"], []
         for k in np.unique(y):
             own_rows = np.flatnonzero(y == k)
             rows += list(own_rows if k % 2 == 0 else own_rows[:keep])
         arrays["x_train"], arrays["y_train"] = arrays["x_train"][rows], y[rows]
+        return ["training.balance=sampling"]
 
     return [], harm
 
@@ -265,5 +269,5 @@ def _gratings(folder: Path):
     angle, phase = np.pi * y / 6, draw.uniform(0, 2 * np.pi, len(y))
     along = u * np.cos(angle)[:, None, None] + v * np.sin(angle)[:, None, None]
     wave = np.sin(1.3 * along + phase[:, None, None])[..., None]
-    noise = draw.normal(0, 0.9, (*wave.shape[:3], 3))
+    noise = draw.normal(0, 3.0, (*wave.shape[:3], 3))
     return (128 + 6 * (wave + noise)).clip(0, 255).round().astype(np.uint8), y

@@ -118,8 +118,8 @@ def one_batch(session: Session) -> tuple[str, dict[str, float]]:
     state, recipe = session.state, session.recipe
     rate = recipe.optimizer.rate
     peak = usual_rate(recipe) if rate == "auto" else float(rate)
-    pixels = session.dataset.train.batch(session.feed.indices(0)[:BATCH])
-    targets = session.dataset.train.targets[session.feed.indices(0)[:BATCH]].to(state.device)
+    drawn, rows = session.feed.images, session.feed.indices(0)[:BATCH]
+    pixels, targets = drawn.batch(rows), drawn.targets[rows].to(state.device)
     images = pixels.to(state.device).float() / 255
     losses: list[float] = []
     with undisturbed(state):

@@ -38,7 +38,7 @@ def read_errors(
         return "training errs more than a linear model, and no longer improves: underfitting", {"underfitting": 0.7}, evidence  # fmt: skip
     if held - train > GAP and held > 2 * train and _rising(epochs):
         return "validation errs far more than training, and its loss rises: overfitting", {"overfitting": 0.7}, evidence  # fmt: skip
-    if train - held > GAP and train > 2 * held:
+    if train - held > GAP and train > 1.2 * held:
         return "training errs far more than validation: wrong labels in train, or a bad division", {"label-noise": 0.6}, evidence  # fmt: skip
     return "training and validation errors agree with a healthy training", {}, evidence
 

@@ -18,7 +18,7 @@ from visus import files, training
 from visus import ledger as book
 from visus.api.procedure_chart import chart
 from visus.doctor.remedies import Treatment, prescribe, together
-from visus.doctor.trials import Trial, contest
+from visus.doctor.trials import SPREAD, Trial, contest
 from visus.ledger import Ledger, Line
 from visus.training.automatic import batch_size
 from visus.training.patient import SessionPatient, Stopped
@@ -48,7 +48,11 @@ def treat(
     if not chosen:
         return None, f"no trial: {left:.0f} steps of the budget are too few for one"
     patient = SessionPatient(session, asked, live=live, network=network)
-    trials, cost = contest(patient, chosen, steps=steps, budget=max(left, 2.0 * steps))
+    # Forks of living weights have more in common than those of fresh ones.
+    spread = SPREAD / 3 if live else SPREAD
+    trials, cost = contest(
+        patient, chosen, steps=steps, budget=max(left, 2.0 * steps), spread=spread
+    )
     kept = next((t for t in trials if t.kept), None)
     if kept and ask and not ask(kept.line()):
         kept.kept, kept.reason = False, "better than the control, declined by the user"

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from visus.layers.recalibrate import recalibrate
 from visus.models import summary, total_flops
 from visus.training.automatic import settle, usual_rate
 from visus.training.building import make_classifier, make_feed, make_state, settle_layout
@@ -95,6 +96,7 @@ class SessionPatient:
         """Errors and losses (cross entropy, whatever is trained with) of the validation images."""
         chosen = self.sample[:FEW] if few else self.sample
         with self._apart():
+            self._freshen(2 if few else 4)
             seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
         right = seen.probabilities.double().gather(1, seen.targets[:, None])[:, 0]
         losses = -right.nan_to_num(0.0).clamp_min(1e-12).log()
@@ -105,6 +107,14 @@ class SessionPatient:
         with self._apart():
             self.fork = self.fork or self._build()
         return self._step_cost(self.recipe, self.fork.model.network) * self.ratio / self.plain
+
+    def _freshen(self, batches: int) -> None:
+        """Norm statistics of the present weights: those of a short fork still hold its first ones.
+
+        Not where batches are small: that their statistics are poor is what is to be seen then.
+        """
+        if self.begin.tensors is None and self.feed.batch_size >= 16:
+            recalibrate(self.fork.judged, (self.feed(step) for step in range(batches)))
 
     # How a fork is made.
 
@@ -125,8 +135,10 @@ class SessionPatient:
         self.ratio = int(self.settled.training.batch_size) / int(recipe.training.batch_size)
         self.due = self.taken = 0
         left = (1.0 - held.done) / max(1.0, self.horizon * self.ratio)
-        feed = make_feed(recipe, self.dataset, self.device)
-        self.loop = steps(state, feed, lambda at: rate(min(1.0, held.done + left * (at - first))))
+        self.feed = make_feed(recipe, self.dataset, self.device)
+        self.loop = steps(
+            state, self.feed, lambda at: rate(min(1.0, held.done + left * (at - first)))
+        )
         return state
 
     def _recipe(self) -> Recipe:

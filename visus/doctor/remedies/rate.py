@@ -128,5 +128,5 @@ def usual_batch(chart: Chart) -> Treatment | None:
     if chart.usual.get("rate_there"):
         edits.append(f"optimizer.rate={chart.usual['rate_there']:.4g}")
     return Treatment(
-        tuple(edits), f"{size} images a step leave {steps} steps", 0.75 if odd else 0.0
+        tuple(edits), f"{size} images a step leave {steps} steps", 0.96 if odd else 0.0
     )

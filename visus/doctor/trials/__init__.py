@@ -6,8 +6,18 @@
 `Patient` is what a training must be able to do; a loop of one's own can offer it.
 """
 
-from visus.doctor.trials.compare import Difference, paired
+from visus.doctor.trials.compare import SPREAD, Difference, paired
 from visus.doctor.trials.contest import Arm, Trial, contest, trial
 from visus.doctor.trials.patient import Answers, Patient
 
-__all__ = ["Answers", "Arm", "Difference", "Patient", "Trial", "contest", "paired", "trial"]
+__all__ = [
+    "SPREAD",
+    "Answers",
+    "Arm",
+    "Difference",
+    "Patient",
+    "Trial",
+    "contest",
+    "paired",
+    "trial",
+]

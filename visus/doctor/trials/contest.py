@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 from visus.doctor.remedies.treatment import Treatment
-from visus.doctor.trials.compare import Difference, paired
+from visus.doctor.trials.compare import SPREAD, Difference, paired
 from visus.doctor.trials.patient import Answers, Patient
 from visus.errors import NotFiniteError, VisusError
 
@@ -86,8 +86,9 @@ class Trial:
 class Contest:
     """Runs the arms within `budget` steps; `spent` are the steps used."""
 
-    def __init__(self, patient: Patient, steps: int, seeds: int, budget: float):
-        self.patient, self.steps, self.seeds, self.budget = patient, steps, seeds, budget
+    def __init__(self, patient: Patient, steps: int, seeds: int, budget: float, spread: float):
+        self.patient, self.steps, self.seeds = patient, steps, seeds
+        self.budget, self.spread = budget, spread
         self.snapshot, self.spent = patient.snapshot(), 0.0
 
     def arm(self, arm: Arm, seed: int, rival: Arm | None = None) -> None:
@@ -143,14 +144,15 @@ def trial(
 
 def contest(
     patient: Patient, treatments: Sequence[Treatment], *, steps: int, seeds: int = 3,
-    budget: float = float("inf"),
+    budget: float = float("inf"), spread: float = SPREAD,
 ) -> tuple[list[Trial], float]:  # fmt: skip
     """Try `treatments` against one control: the trials (at most one kept) and the steps spent.
 
     `steps` is the length of a fork, `seeds` the most seeds, `budget` the most steps in all, in
     steps of the untreated training; treatments that no longer fit are not tried, and say so.
+    `spread` is how far the luck of a seed moves the error of such a fork.
     """
-    ring = Contest(patient, steps, seeds, budget)
+    ring = Contest(patient, steps, seeds, budget, spread)
     control = Arm(())
     ring.arm(control, 0)
     arms = [Arm(t.edits) for t in treatments]
@@ -159,12 +161,10 @@ def contest(
             ring.arm(arm, 0, control)
         else:
             arm.ended = "not tried: the budget was spent"
-    leader = _leader(arms)
-    gap = _settle(ring, control, leader, len(arms)) if leader else None
+    leader, run = _leader(arms), sum(bool(arm.answers) for arm in arms)
+    gap = _settle(ring, control, leader, run) if leader else None
     pairs = zip(treatments, arms, strict=True)
-    return [
-        _verdict(t, control, arm, leader, gap, steps, len(arms)) for t, arm in pairs
-    ], ring.spent
+    return [_verdict(ring, t, control, arm, leader, gap, run) for t, arm in pairs], ring.spent
 
 
 def _leader(arms: Sequence[Arm]) -> Arm | None:
@@ -175,32 +175,33 @@ def _leader(arms: Sequence[Arm]) -> Arm | None:
 
 def _settle(ring: Contest, control: Arm, leader: Arm, arms: int) -> Difference:
     """More seeds for the leader, until it is clear or the budget is spent."""
-    gap = _difference(control, leader, arms)
+    gap = _difference(control, leader, arms, ring.spread)
     for seed in range(1, ring.seeds):
         close = gap.mean > LEAST and not gap.better
         if not close or not ring.affords(2.0):
             break
         ring.arm(control, seed)
         ring.arm(leader, seed)
-        gap = _difference(control, leader, arms)
+        gap = _difference(control, leader, arms, ring.spread)
     return gap
 
 
-def _difference(control: Arm, arm: Arm, arms: int) -> Difference:
+def _difference(control: Arm, arm: Arm, arms: int, spread: float) -> Difference:
     """Paired over the seeds; a control that broke is wrong throughout."""
     first = arm.answers[0]
     n = len(first.errors) if first else 0
     own = [control.wrong(seed, n) for seed in arm.answers]
-    return paired(own, [arm.wrong(seed, n) for seed in arm.answers], arms=arms)
+    return paired(own, [arm.wrong(seed, n) for seed in arm.answers], arms=arms, spread=spread)
 
 
 def _verdict(
-    t: Treatment, control: Arm, arm: Arm, leader: Arm | None, gap: Difference | None, steps: int, arms: int
+    ring: Contest, t: Treatment, control: Arm, arm: Arm, leader: Arm | None, gap: Difference | None, arms: int
 ) -> Trial:  # fmt: skip
+    steps = ring.steps
     if not arm.arrived:
         return Trial(t, control, arm, None, False, arm.ended, steps)
     first = arm is leader and gap is not None
-    gap = gap if first and gap else _difference(control, arm, arms)
+    gap = gap if first and gap else _difference(control, arm, arms, ring.spread)
     kept = first and gap.better and gap.mean > LEAST
     if kept:
         reason = "better than the control beyond noise"
