@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from visus.doctor.attention import Attention, guarded
+from visus.doctor.byhand import ByHand
 from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, STEP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
 from visus.doctor.names import Names, unwrap
@@ -49,6 +50,7 @@ class Host(Attention):
         self.losses: list[Any] = []  # of the backward calls since the last step
         self.tape: Tape | None = None
         self.optimizers: dict[int, Any] = {}
+        self.hand = ByHand(self.names)
         self.counts: dict[int, int] = {}
         self.backwards = 0
         self.step = 0
@@ -143,6 +145,8 @@ class Host(Attention):
     def _open(self, module: nn.Module) -> None:
         self.depth, self.path = 1, [module]
         grad = torch.is_grad_enabled()
+        if grad and self.hand.sure:
+            self._hand_step()
         if self.tape is not None and self._apart(module):
             self._view()
         self.names.root(module)
@@ -219,6 +223,8 @@ class Host(Attention):
         if self.busy or threading.get_ident() != self.thread:
             return
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
+        if not self.counts or self.hand.sure:
+            self._hand_stepped()
         value: Any = 0.0
         if loss is not None and loss.numel() == 1:
             # On an accelerator the number is fetched later: fetching it waits for the device.
@@ -268,6 +274,35 @@ class Host(Attention):
     def after_backward(self) -> None:
         """Backward is done."""
         self.in_backward = False
+        if (not self.counts or self.hand.sure) and not self.busy:
+            self._hand_note()
+
+    # ------------------------------------------------------------------ no optimizer
+    @guarded
+    def _hand_note(self) -> None:
+        with torch.no_grad():
+            self.hand.note()
+            if self.hand.sure and self.awake:
+                self.tell("before_step", self.hand)
+
+    @guarded
+    def _hand_stepped(self) -> None:
+        self._hand_step()
+
+    def _hand_step(self) -> None:
+        if self.optimizers and not self.hand.sure:
+            return
+        with torch.no_grad():
+            if not self.hand.stepped():
+                return
+            if self.hand.sure and self.awake:
+                self.tell("after_step", self.hand)
+            self.hand.sure = self.pinned = True
+            self.optimizers[id(self.hand)] = self.hand
+            self._tick(self.hand)
+            if self.max_steps is not None and self.step >= self.max_steps:
+                self.over = True
+                raise Enough
 
     def keep(
         self, tape: Tape, goals: list[torch.Tensor], facts: dict, *, view: bool = False

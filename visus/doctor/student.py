@@ -49,9 +49,12 @@ class Student:
         ask, learn = self.scores[:held] or self.scores, self.scores[held:]
         self.shadow.put(start)
         found = {"start": self._mean(ask)}
-        for factor in (1.0, 10.0, 0.1, 100.0, 0.01, 1000.0):
-            if factor >= 100 and not found.get(f"rate x{factor / 10:g}", math.inf) < found["start"]:
-                continue  # a tenth of it was too much already
+        for factor in (1.0, 0.1, 0.01, 10.0, 100.0, 1e3, 1e4, 1e5):
+            tenth = found.get(f"rate x{factor / 10:g}", math.inf)
+            if factor >= 100 and not tenth < found["start"]:
+                break  # a tenth of it was too much already
+            if factor > 1000 and tenth < 0.9 * found["start"]:
+                break  # far enough
             self.shadow.put(start)
             optimizer = self._optimizer(factor)
             if optimizer is None:
@@ -86,10 +89,14 @@ class Student:
     def _train(self, optimizer, learn: list[Score], ask: list[Score]) -> float:
         """Some steps over `learn`; the mean loss over `ask` at the end (inf when it broke)."""
         params = [p for g in optimizer.param_groups for p in g["params"]]
-        for k in range(self.steps):
-            if not math.isfinite(self._step(optimizer, params, learn[k % len(learn)], self.rows)):
-                return math.inf
-        value = self._mean(ask)
+        try:
+            for k in range(self.steps):
+                score = learn[k % len(learn)]
+                if not math.isfinite(self._step(optimizer, params, score, self.rows)):
+                    return math.inf
+            value = self._mean(ask)
+        except (RuntimeError, ValueError):  # a loss that refuses what the network now gives
+            return math.inf
         return value if math.isfinite(value) else math.inf
 
     def _step(self, optimizer, params: list, score: Score, rows: int) -> float:

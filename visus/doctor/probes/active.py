@@ -108,6 +108,7 @@ class Trials(Probe):
     def __init__(self, host: Any):
         super().__init__(host)
         self.start: list[torch.Tensor] | None = None
+        self.calm: dict[int, float] = {}  # losses in evaluation mode, by step
 
     def before_step(self, optimizer) -> None:
         if self.start is None and self.host.step == 0:
@@ -137,10 +138,11 @@ class Trials(Probe):
         facts = self.signals.facts
         ways = [("batch", False)] if facts.get("norms") else []
         ways += [("train", True)] if facts.get("dropout", 0.0) >= 0.7 else []
-        for number, (kept, facts) in enumerate(reversed(self.host.scores[-2:])):
+        for number, (kept, facts) in enumerate(reversed(self.host.scores[-6:])):
+            if not ways or (not self._affords(len(ways)) and number) or facts["step"] not in self.calm:
+                break
+            self.signals.add("switch", "eval", facts["step"], self.calm[facts["step"]])
             for name, dropout in ways:
-                if not self._affords() and number:
-                    return
                 state = shadow.keep()
                 shadow.mode(True, dropout=dropout)
                 self.signals.add("switch", name, facts["step"], float(shadow.play(kept)[0]))
@@ -179,7 +181,7 @@ class Trials(Probe):
         rows = torch.arange(SAMPLES) if kept.size() > SAMPLES else None
         played = shadow.play(kept, rows=rows)
         if which == "train":
-            self.signals.add("switch", "eval", facts["step"], float(played[0]))
+            self.calm[facts["step"]] = float(played[0])
             if len(played) < 3:
                 return None
             return DataLoss(facts["kind"], played[1], played[2], {}, None)

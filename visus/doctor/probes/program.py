@@ -16,13 +16,13 @@ from visus.doctor.tape import tensors
 SWITCHES = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
-def switched(root: nn.Module) -> list[str]:
-    """The names of layers that behave otherwise in evaluation: batch norm, dropout above 0."""
-    return [
-        name or type(part).__name__
+def switched(root: nn.Module) -> dict[str, nn.Module]:
+    """Layers that behave otherwise in evaluation, by name: batch norm, dropout above 0."""
+    return {
+        name or type(part).__name__: part
         for name, part in root.named_modules()
         if isinstance(part, SWITCHES) and getattr(part, "p", 1.0) > 0
-    ]
+    }
 
 
 @probes.member
@@ -31,9 +31,9 @@ class Modes(Probe):
 
     def __init__(self, host: Any):
         super().__init__(host)
-        self.layers: dict[int, list[str]] = {}
+        self.layers: dict[int, dict[str, nn.Module]] = {}
         self.now: dict[int, bool] = {}
-        self.parts: set[int] = set()
+        self.seen: dict[int, bool] = {}
 
     def forward(self, module, tape, grad) -> None:
         inner = unwrap(module)
@@ -41,8 +41,10 @@ class Modes(Probe):
             self.layers[id(inner)] = switched(inner)
             self.signals.facts.setdefault("mode_layers", []).extend(self.layers[id(inner)])
         if grad:
-            # What counts is the layers: a frozen backbone in eval mode is a choice.
+            # A frozen backbone in eval mode inside a network in train mode is a choice.
             self.now[id(inner)] = module.training
+        else:
+            self.seen[id(inner)] = any(part.training for part in self.layers[id(inner)].values())
 
     def tick(self, optimizer, step, losses) -> None:
         # One network: its mode is read at every step, for it costs nothing.
@@ -65,7 +67,8 @@ class Modes(Probe):
             return
         for root in self.names.roots:
             if id(root) in tape.training and self.layers.get(id(root)):
-                self.signals.add("mode", "eval", self.host.step, float(tape.training[id(root)]))
+                # What counts is the layers: without them in train mode the result is right.
+                self.signals.add("mode", "eval", self.host.step, float(self.seen.get(id(root), 0)))
 
 
 def compared(tape, batch: Any) -> DataLoss | None:

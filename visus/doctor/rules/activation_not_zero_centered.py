@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import hidden, learned, long_enough
+from visus.doctor.progress import hidden, learned, long_enough, plain
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -29,7 +29,7 @@ def activation_not_zero_centered(s: Signals) -> Finding | None:
     if not off:
         return None
     worst = max(off, key=lambda p: off[p])
-    slow = long_enough(s) and learned(s) < 0.6
+    slow = plain(s) and long_enough(s) and learned(s) < 0.6
     return finding(
         "warning" if slow else "info", 0.7 if len(off) > 1 else 0.55, ", ".join(list(off)[:4]), 0,
         f"The responses after {worst} are all positive: their mean is {off[worst]:.1f} standard deviations from zero.",

@@ -8,6 +8,7 @@ from visus.doctor.progress import (
     begin,
     born_sick,
     broken,
+    chance,
     diverged,
     end,
     learned,
@@ -25,7 +26,8 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     """Steps are too long: they raise the loss they are meant to lower.
 
     What: the loss grew far beyond its start, or a tenth of the rate reaches a much lower loss
-    from the same first weights over the same batches.
+    from the same first weights over the same batches, or one of the first steps threw the loss
+    of its own batch to twice chance level and the network never recovered.
     Why: a step longer than 2 / beta (beta: curvature along the gradient) leaves the region in
     which the gradient describes the loss.
     How: experiments on a copy: the loss of a batch before and after its own update; the first
@@ -48,14 +50,16 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
     )
     better = better or (same > 1.2 * start and lower[best] < start)
+    better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
     poor = long_enough(s, 20) and learned(s) < 0.6
+    thrown = poor and any(not b <= 2 * max(a, chance(s)) for a, b in tests[:5])
     grew = diverged(s)
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
     if born_sick(s) and not broken(s):
         return None  # a cause does not come after its effect
     if not grew and momentum > 0.95 and uphill < 0.2:
         return None  # each step alone is short enough: what swings is the momentum
-    if not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (
+    if not thrown and not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (
         better and poor) and not (uphill > 0.6 and len(tests) >= 5 and poor and _worse(s)):  # fmt: skip
         return None
     rate = median(s.values("optimizer", "rate"))

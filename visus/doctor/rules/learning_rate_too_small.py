@@ -39,7 +39,7 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
             rate=0.0,
         )
     start, same = s.last("trial", "start"), s.last("trial", "rate x1")
-    higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0, 1000.0)}
+    higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0, 1e3, 1e4, 1e5)}
     best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
     gain, gain_higher = start - same, start - higher[best]
     score, rate = learned(s), median(rates)

@@ -14,7 +14,8 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
     """Batch normalization makes the network answer otherwise in eval mode than in training.
 
     What: on the same training batches the loss with running statistics is far above the loss
-    with the statistics of the batch, dropout off in both.
+    with the statistics of the batch, dropout off in both; or the momentum is so small that
+    after 100 steps the running statistics are still their first values, and wrong by a factor.
     Why: validation and use rely on running statistics that do not describe the data: a momentum
     near zero never learns them, weights that move fast leave them behind.
     How: an experiment at the end: the last recorded batches played on a copy in both modes.
@@ -31,16 +32,21 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
         return None
     worst = max(trained, key=lambda p: s.last(p, "norm_ratio", 0))
     stale = median(half(s.values(worst, "norm_ratio")), 0.0) > 0.9  # variances off by 2.5 times
-    if not with_running > (1.15 if stale else 1.6) * with_batch + (
-        0.05 if stale else 0.25
-    ) * chance(s):
-        return None
     momentum = s.facts["norms"].get(worst, {}).get("momentum")
+    far = with_running > (1.15 if stale else 1.6) * with_batch + (0.05 if stale else 0.25) * chance(s)
+    if not far and not (stale and _unlearned(momentum, s.steps)):
+        return None
     return finding(
         "error" if with_running > chance(s) else "warning", 0.9, worst, s.steps,
         f"The same batches have a loss of {with_batch:.3g} with their own statistics and {with_running:.3g} with the "
-        f"running statistics used in eval mode (momentum {momentum}).",
+        f"running statistics used in eval mode (momentum {momentum})"
+        + ("." if far else f": after {s.steps} steps these are still mostly their first values, and wrong."),
         ["set the momentum of BatchNorm to 0.1", "recompute the running statistics before evaluation, or use GroupNorm"],
         loss_batch=with_batch, loss_running=with_running,
         momentum=momentum if isinstance(momentum, float) else -1.0, log_variance_ratio=s.last(worst, "norm_ratio"),
     )  # fmt: skip
+
+
+def _unlearned(momentum: object, steps: int) -> bool:
+    """True when after this many steps the statistics are still mostly their first values."""
+    return isinstance(momentum, float) and steps >= 100 and 1 - (1 - momentum) ** steps < 0.5
