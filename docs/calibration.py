@@ -9,6 +9,7 @@ and errors, the most likely cause first) and `sure` (their confidences).
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -47,7 +48,7 @@ def answers(rows: list[dict]) -> list[tuple[float, bool]]:
 def bins(told: list[tuple[float, bool]]) -> list[Bin]:
     """The answers by confidence, empty bins left out."""
     made = []
-    for low, high in zip(EDGES, EDGES[1:], strict=False):
+    for low, high in itertools.pairwise(EDGES):
         inside = [(sure, right) for sure, right in told if low <= sure < high]
         if inside:
             said = sum(sure for sure, _ in inside) / len(inside)

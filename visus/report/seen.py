@@ -34,6 +34,12 @@ class Seen:
         """(step, value) of one signal; values may be nan or infinite."""
         return self._series.get((place, quantity), [])
 
+    def at(self, place: str) -> dict[str, Points]:
+        """All series of one place, by quantity."""
+        return {
+            quantity: points for (here, quantity), points in self._series.items() if here == place
+        }
+
     def by_layer(self, quantity: str) -> dict[str, Points]:
         """The series of each layer that has one, in the order of the layers."""
         found = {place: self.series(place, quantity) for place in self.layers}

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from visus.family import Family
 from visus.ledger import Line
 from visus.report import words
-from visus.report.blocks import figure
-from visus.report.charts import Axis, Mark, Series, line_chart
+from visus.report.blocks import figure, join
+from visus.report.charts import Axis, Lane, Mark, Series, lane_chart, line_chart
 from visus.report.sections.flow import flow_chart
 from visus.report.sections.landscape import landscape_chart
 from visus.report.seen import Points, Seen
@@ -59,27 +59,30 @@ def course(
     step = words.finite(line.get("first_step"))
     marks = [Mark(step, f"step {words.whole(step)}")] if step else []
     form = words.percent if percent else words.plain
-    log = not percent and _far(series)
+    log = not percent and far(series)
     chart = line_chart(title, series, Axis("step", words.whole, whole=True),
                        Axis(unit, form, log=log, zero=percent), marks=marks)  # fmt: skip
     return figure(title, chart)
 
 
-def _far(series: list[Series]) -> bool:
+def far(series: list[Series]) -> bool:
+    """True where the values are positive and so far apart that an axis should be logarithmic."""
     values = [v for one in series for v in one.ys if math.isfinite(v)]
     return bool(values) and min(values) > 0 and max(values) > 25 * min(values)
 
 
 @testimonies.member
 class Measured(Testimony):
-    """A quantity that the evidence names and that was measured at the very place."""
+    """A quantity that the evidence names and that was measured at the very layers."""
 
     first = 10
 
     def draw(self, line: Line, seen: Seen) -> Markup | None:
         evidence = line.get("evidence")
         for name in evidence if isinstance(evidence, dict) else ():
-            named = {place: seen.series(place, name) for place in places(line)}
+            named = {
+                place: seen.series(place, name) for place in places(line) if place in seen.layers
+            }
             named = {place: points for place, points in named.items() if len(points) > 1}
             if named:
                 said = name.replace("_", " ")
@@ -118,16 +121,72 @@ class Passage(Testimony):
 
 
 @testimonies.member
+class Given(Testimony):
+    """The input: what the network is given beside what fresh weights expect."""
+
+    first = 5
+
+    def draw(self, line: Line, seen: Seen) -> Markup | None:
+        low, size, high = (_last(seen, name) for name in ("min", "rms", "max"))
+        if not places(line)[0].startswith("input") or low is None or size is None or high is None:
+            return None
+        lanes = [Lane("given", [(low, "soft", f"smallest {words.plain(low)}"), (high, "soft", f"largest {words.plain(high)}"),
+                                (size, "wrong", f"root mean square {words.plain(size)}")], bar="soft", strong=True),
+                 Lane("expected", [(-2, "soft", "about -2"), (2, "soft", "about 2"), (1, "train", "root mean square 1")], bar="soft")]  # fmt: skip
+        keys = [
+            ("smallest and largest", "soft"),
+            ("root mean square", "wrong"),
+            ("expected", "train"),
+        ]
+        chart = lane_chart(
+            "What the network is given", lanes, Axis("value of the input", words.plain), keys=keys
+        )
+        return figure("What the network is given, and what fresh weights expect", chart)
+
+
+def _last(seen: Seen, quantity: str) -> float | None:
+    points = seen.series("input", quantity)
+    return words.finite(points[-1][1]) if points else None
+
+
+@testimonies.member
 class Step(Testimony):
-    """The optimizer: the loss along the gradient, else the course of the loss."""
+    """The optimizer: other rates from the same first weights, and the loss along the gradient."""
 
     first = 30
 
     def draw(self, line: Line, seen: Seen) -> Markup | None:
-        if places(line) != ["optimizer"]:
+        if places(line) != ["optimizer"] or "stale" in (line.get("evidence") or {}):
             return None
         lines = seen.landscapes()
-        return landscape_chart(lines) if lines else None
+        drawn = [_rates(seen), landscape_chart(lines) if lines else None]
+        return join(drawn) if any(drawn) else None
+
+
+def _rates(seen: Seen) -> Markup | None:
+    """The losses that the experiment reached with multiples of the program's rate."""
+    found = {name.removeprefix("rate x"): points[-1][1] for name, points in seen.at("trial").items()
+             if name.startswith("rate x") and points}  # fmt: skip
+    factors = sorted(
+        (factor, value) for name, value in found.items() if (factor := words.finite(name))
+    )
+    start = seen.series("trial", "start")
+    if len(factors) < 2:
+        return None
+    lanes = [Lane(f"{words.plain(factor)} × the rate", [(value, "validation" if factor == 1 else "train", words.plain(value))],
+                  strong=factor == 1) for factor, value in factors]  # fmt: skip
+    if start:
+        lanes.insert(0, Lane("first weights", [(start[-1][1], "soft", words.plain(start[-1][1]))]))
+    values = [v for lane in lanes for v, _, _ in lane.dots if math.isfinite(v) and v > 0]
+    far = bool(values) and max(values) > 25 * min(values)
+    keys = [("this rate", "validation"), ("other rates", "train")]
+    chart = lane_chart(
+        "The same first steps at other rates",
+        lanes,
+        Axis("loss reached on held-out batches", words.plain, log=far),
+        keys=keys,
+    )
+    return figure("The same first steps at other rates, on a copy", chart)
 
 
 @testimonies.member
@@ -141,7 +200,7 @@ class Course(Testimony):
             return None
         for quantity in ("error", "loss"):
             found = seen.series("validation", quantity)
-            if len(found) > 1 and places(line) == ["network"]:
+            if len(found) > 1 and any("validation" in name for name in line.get("evidence") or ()):
                 mine = seen.series("train", quantity) if quantity == "error" else seen.losses()
                 named = {"training": mine, "validation": found}
                 return course(

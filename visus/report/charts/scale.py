@@ -29,7 +29,10 @@ class Axis:
     high: float | None = None
 
     def tick(self, value: float) -> str:
-        """A tick's label: round values without decimals of zero (20 %, not 20.0 %)."""
+        """A tick's label: round values without decimals of zero (20 %, not 20.0 %), none long."""
+        if self.format is plain and abs(value) >= 1e5:
+            mantissa, power = f"{value:.1e}".split("e")
+            return f"{mantissa.removesuffix('.0')}e{int(power)}"
         return re.sub(r"\.(\d*?)0+(?=\D*$)", _fraction, self.format(value))
 
 

@@ -13,7 +13,7 @@ from visus.report.charts.frame import Box, both, grid, line, svg, words_at
 from visus.report.charts.scale import Axis, Scale
 from visus.report.markup import tag
 
-ROW, TOP = 46.0, 14.0
+ROW, SLIM_ROW, TOP = 46.0, 60.0, 14.0
 
 
 @dataclass(frozen=True)
@@ -108,18 +108,19 @@ def _parallel(width: float, title: str, rows: Sequence[Row], threads: Sequence[T
     slim = width < 500
     longest = max((lettering.width(row.name) for row in rows), default=0)
     left = 12.0 if slim else 22 + 6.9 * min(longest, 34)
-    stop, height = width - 14, TOP + ROW * len(rows) + 8
+    row = SLIM_ROW if slim else ROW
+    stop, height = width - 14, TOP + row * len(rows) + 8
     order = {"rest": 0, "top": 1, "chosen": 2}
     drawn = [
-        _thread(thread, rows, left, stop) for thread in sorted(threads, key=lambda t: order[t.kind])
+        _thread(thread, rows, left, stop, row)
+        for thread in sorted(threads, key=lambda t: order[t.kind])
     ]
-    axes = [_axis(row, n, left, stop, slim) for n, row in enumerate(rows)]
+    axes = [_axis(one, TOP + row * (n + 0.5), left, stop, slim) for n, one in enumerate(rows)]
     said = f"{len(threads)} trials over {len(rows)} axes: {', '.join(row.name for row in rows)}."
     return svg(width, height, title, said, drawn, axes)
 
 
-def _axis(row: Row, n: int, left: float, stop: float, slim: bool) -> Markup:
-    y = TOP + ROW * (n + 0.5)
+def _axis(row: Row, y: float, left: float, stop: float, slim: bool) -> Markup:
     name = lettering.cut(row.name, 34)
     label = (
         words_at(left, y - 12, name, "start", "said halo")
@@ -141,13 +142,13 @@ def _axis(row: Row, n: int, left: float, stop: float, slim: bool) -> Markup:
     return tag("g", line(left, y, stop, y, "axis"), label, ticks)
 
 
-def _thread(thread: Thread, rows: Sequence[Row], left: float, stop: float) -> Markup:
+def _thread(thread: Thread, rows: Sequence[Row], left: float, stop: float, step: float) -> Markup:
     """A line through the axes, dashed past those on which the trial has no value."""
     solid, dashed, before, gap = [], [], "", False
     for n, row in enumerate(rows):
         at = row.place(thread.values.get(row.name))
         if at is not None:
-            here = f"{left + at * (stop - left):.1f} {TOP + ROW * (n + 0.5):.1f}"
+            here = f"{left + at * (stop - left):.1f} {TOP + step * (n + 0.5):.1f}"
             if before:
                 (dashed if gap else solid).append(f"M{before} L{here}")
             before = here

@@ -13,6 +13,7 @@ from visus.report.charts import Axis, Mark, Series, line_chart
 from visus.report.section import Section, sections
 from visus.report.seen import Seen
 from visus.report.story import Story
+from visus.report.testimony import far
 
 FEW = 20  # steps below which silence proves nothing
 
@@ -73,8 +74,9 @@ def _course(seen: Seen, found: list[Line]) -> Markup | None:
         (words.finite(line.get("first_step")), words.text(line.get("id"))) for line in found[:1]
     ]
     marks = [Mark(step, name) for step, name in told if step]  # one at step 0 is no news
-    chart = line_chart("Training loss", [Series("training loss", xs, ys)],
-                       Axis("step", words.whole, whole=True), Axis("loss", words.plain), marks=marks, wide=560)  # fmt: skip
+    series = [Series("training loss", xs, ys)]
+    chart = line_chart("Training loss", series, Axis("step", words.whole, whole=True),
+                       Axis("loss", words.plain, log=far(series)), marks=marks, wide=560)  # fmt: skip
     return tag("div", chart, class_="compare")
 
 

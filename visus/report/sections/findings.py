@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from markupsafe import Markup
@@ -40,13 +41,19 @@ def _card(line: Line, seen: Seen) -> Markup:
         "article",
         tag("h3", tag("span", severity, class_="badge"), " ", words.text(line.get("id"))),
         tag("p", _where(line), class_="note"),
-        tag("p", line["explanation"]) if line.get("explanation") else None,
+        tag("p", explanation(line)) if line.get("explanation") else None,
         _because(line),
         testify(line, seen),
         evidence.draw(line.get("evidence")),
         remedies(line.get("remedies")),
         class_=f"finding s-{kind}",
     )
+
+
+def explanation(line: Line) -> str:
+    """Why, without the causes that a line of their own names."""
+    said = words.text(line.get("explanation"))
+    return re.sub(r" \(A consequence of [^)]*\)$", "", said) if line.get("causes") else said
 
 
 def _because(line: Line) -> Markup | None:

@@ -45,7 +45,7 @@ class Timeline(Section):
 
 def _together(alike: list[Line], start: float | None) -> list[Markup]:
     """Many events of one kind in a row are one item: 12 checkpoints, the last ..."""
-    if len(alike) <= ALIKE:
+    if len(alike) <= ALIKE or alike[0]["kind"] == "finding":
         return [_item(line, events.say(line) or "", start) for line in alike]
     newest = alike[-1]
     return [

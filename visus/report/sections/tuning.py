@@ -113,7 +113,11 @@ def _finals(trials: list[Line], result: Line) -> Markup | None:
             dots.append(Dot(name, sum(errors) / len(errors), color, min(errors), max(errors)))
     if not dots:
         return None
-    chart = dot_chart("Finals", dots, Axis(ERROR, words.percent, zero=True))
+    high = 1.25 * max(dot.high or 0.0 for dot in dots) or None  # room for the last value
+    near = min(dot.low or 0.0 for dot in dots) < 0.4 * high if high else True
+    chart = dot_chart(
+        "Finals", dots, Axis(ERROR, words.percent, zero=near, high=high if near else None)
+    )
     said = ("The finalists were trained again from fresh seeds, because the best of many trials is partly luck. "
             "The bar goes from the least to the greatest error, the dot is the mean.")  # fmt: skip
     return figure("Finals", chart, lead(said))
