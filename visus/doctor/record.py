@@ -1,6 +1,6 @@
 """What a watch writes down for the report and the live view: see docs/doctor.md for the lines.
 
-Written while the program runs: steps (at most two a second), histograms, landscapes. The
+Written while the program runs: steps (at most two a second), histograms, landscapes, early findings. The
 signals follow in batches, most of them at the end: a line costs more than a number.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 PAUSE = 0.5  # seconds between two step lines
+FIRST = 16  # the step of the first early judgement; the others come when the steps have doubled
 BATCH = 20.0  # seconds between two batches of signals
 LEFT_OUT = {("program", "time"), ("loss", "count"), ("loss", "data"), ("loss", "total")}
 
@@ -18,8 +19,11 @@ LEFT_OUT = {("program", "time"), ("loss", "count"), ("loss", "data"), ("loss", "
 class Record:
     """Writes the lines of one host to `ledger.write`; the host calls `tick` at every step."""
 
-    def __init__(self, host: Any, write: Callable[..., Any]):
-        self.host, self.write = host, write
+    def __init__(
+        self, host: Any, write: Callable[..., Any], judge: Callable[[], list[dict]] = list
+    ):
+        self.host, self.write, self.judge = host, write, judge
+        self.judged, self.likely, self.told = FIRST // 2, set(), set()
         self.begin = self.shown = self.batch = time.perf_counter()
         self.written: dict[tuple[str, str], int] = {}
         self.layers = 0
@@ -42,6 +46,18 @@ class Record:
         if now - self.batch > BATCH:
             self.batch = now
             self.flush()
+        if host.step >= 2 * self.judged:
+            self.judged = host.step
+            self.early()
+
+    def early(self) -> None:
+        """Findings while the program runs: those that two judgements in a row agree on."""
+        found = {line["id"]: line for line in self.judge() if line["severity"] != "info"}
+        for name, line in found.items():
+            if name in self.likely and name not in self.told:
+                self.told.add(name)
+                self.write("finding", **line, early=True)
+        self.likely = set(found)
 
     def flush(self) -> None:
         """Write the layers and every point of every signal that is not yet written."""

@@ -47,7 +47,7 @@ class Doctor:
         self.host = Host(asked(self.rules), share, max_steps)
         self.ledger = ledger
         if ledger is not None:
-            self.host.record = Record(self.host, ledger.write)
+            self.host.record = Record(self.host, ledger.write, self._judge)
         self.findings: list[dict[str, Any]] = []
         self.steps, self.seconds, self.overhead = 0, 0.0, 0.0
         self.errors: list[str] = []
@@ -75,6 +75,10 @@ class Doctor:
                 self._report(error)
             self.overhead = self.host.clock.overhead
         return isinstance(error, Enough)
+
+    def _judge(self) -> list[dict[str, Any]]:
+        # What the rules say of what was seen so far; their errors are for the end.
+        return diagnose(self.host.signals, self.rules)[0]
 
     def _write(self, kind: str, **fields: Any) -> None:
         if self.host.record is not None:

@@ -6,6 +6,7 @@ program's own output stays what it is.
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import Any
 
@@ -74,7 +75,8 @@ class Bedside:
         name = words.text(line.get("id"))
         known, self.found[name] = self.found.get(name), line
         if known is None or known.get("severity") != line.get("severity"):
-            self.console.print(Spoken(announcement(line)), highlight=False, soft_wrap=True)
+            told = announcement(line, self.console.width)
+            self.console.print(Spoken(told), highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         if self.foot is None or not (width := self.foot.width()):
@@ -108,13 +110,14 @@ class Bedside:
         return f"{words.some(len(grave), 'finding')}: {', '.join(grave)}"
 
 
-def announcement(line: Line) -> Text:
-    """One finding in one or two lines, as it comes: severity, name, place, why."""
+def announcement(line: Line, width: int = 80) -> Text:
+    """One finding in a few lines, as it comes: severity, name, place, why."""
     severity = str(line.get("severity") or "warning")
     said = Text("visus ", style="dim")
     said.append(f"{severity} ", style=STYLE.get(severity, "bold yellow"))
     said.append(words.text(line.get("id")), style="bold not dim")
     said.append(place(line), style="not dim")
     if line.get("explanation"):
-        said.append(f"\n      {words.text(line['explanation'])}", style="not dim")
+        why = textwrap.fill(words.text(line["explanation"]), max(width - 7, 20))
+        said.append(textwrap.indent(f"\n{why}", " " * 6), style="not dim")
     return said

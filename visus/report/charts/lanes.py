@@ -57,14 +57,26 @@ def _draw(width, title, lanes: Sequence[Lane], axis: Axis, keys) -> Markup:
     values = [v for lane in lanes for v, _, _ in lane.dots if math.isfinite(v) and abs(v) <= HUGE]
     x = Scale(axis, values, frame.left + 8, frame.right - 8, 4 if width < 500 else 7)
     bottom = TOP + frame.step * len(lanes) + 4
-    ticks = [[line(x(t), TOP - 4, x(t), bottom, "grid"),
-              words_at(x(t), bottom + 16, axis.tick(t), "middle", "tick")] for t in x.ticks]  # fmt: skip
+    ticks = [line(x(t), TOP - 4, x(t), bottom, "grid") for t in x.ticks]
+    ticks += [words_at(at, bottom + 16, said, "middle", "tick") for at, said in _apart(axis, x)]
     half = 3.2 * lettering.width(axis.label) + 4  # a long label keeps within the picture
     middle = min(max((frame.left + frame.right) / 2, half), width - half)
     label = words_at(middle, bottom + 34, axis.label, "middle", "label")
     rows = [_row(lane, x, TOP + frame.step * n, frame) for n, lane in enumerate(lanes)]
     desc = "; ".join(f"{lane.name}: {', '.join(w for _, _, w in lane.dots)}" for lane in lanes)
     return svg(width, bottom + 40, title, desc, ticks, _keys(keys), rows, label)
+
+
+def _apart(axis: Axis, x: Scale) -> list[tuple[float, str]]:
+    """The labels of the ticks, those left out that would run into the one before."""
+    kept, free = [], -math.inf
+    for tick in x.ticks:
+        said = axis.tick(tick)
+        half = 3.5 * lettering.width(said)
+        if x(tick) - half >= free:
+            kept.append((x(tick), said))
+            free = x(tick) + half + 6
+    return kept
 
 
 def _lay_out(width: float, lanes: Sequence[Lane]) -> _Frame:
