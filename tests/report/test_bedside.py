@@ -145,7 +145,7 @@ def test_odd_lines_break_nothing(watched):
 
 def test_an_announcement_says_what_where_since_when_and_why(watched):
     line = next(line for line in watched.watched() if line["kind"] == "finding")
-    text = announcement(line).plain
+    text = " ".join(announcement(line).plain.split())
     assert text.startswith(
         "visus error learning-rate-too-large at optimizer, since step 0, confidence 95"
     )
