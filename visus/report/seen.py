@@ -30,6 +30,16 @@ class Seen:
         ]
         return list(dict.fromkeys(words.text(row["place"]) for row in rows if row.get("place")))
 
+    def title(self, place: str) -> str:
+        """The name of a layer for a reader: a mere number gets its kind beside it."""
+        rows = [
+            row for line in self.story.all("layers") for row in words.tables(line.get("layers"))
+        ]
+        kind = next(
+            (row.get("kind") for row in rows if words.text(row.get("place")) == place), None
+        )
+        return f"{place} {words.text(kind)}" if place.isdigit() and kind else place
+
     def series(self, place: str, quantity: str) -> Points:
         """(step, value) of one signal; values may be nan or infinite."""
         return self._series.get((place, quantity), [])

@@ -14,9 +14,10 @@ from markupsafe import Markup
 from visus.family import Family
 from visus.ledger import Line
 from visus.report import words
-from visus.report.blocks import figure, join
+from visus.report.blocks import figure, join, tag
 from visus.report.charts import Axis, Lane, Mark, Series, lane_chart, line_chart
 from visus.report.sections.flow import flow_chart
+from visus.report.sections.histograms import histogram
 from visus.report.sections.landscape import landscape_chart
 from visus.report.seen import Points, Seen
 
@@ -108,6 +109,7 @@ class Passage(Testimony):
                 "The gradient on its way back",
                 seen.by_layer("gradient"),
                 "root mean square of the weights' gradient",
+                seen,
                 strong=strong,
             )
         if here and names & self.FORTH:
@@ -115,9 +117,54 @@ class Passage(Testimony):
                 "The signal on its way forward",
                 seen.by_layer("rms"),
                 "root mean square of the response",
+                seen,
                 strong=strong,
             )
         return None
+
+
+@testimonies.member
+class Standstill(Testimony):
+    """Layers that no step moves, among those that move: the update of each layer."""
+
+    first = 15
+
+    def draw(self, line: Line, seen: Seen) -> Markup | None:
+        moved = seen.by_layer("update")
+        still = [place for place in places(line) if place in seen.layers and place not in moved]
+        if not still or not moved:
+            return None
+        rest: Points = [(0.0, 0.0)]
+        series = {
+            place: moved.get(place, rest)
+            for place in seen.layers
+            if place in moved or place in still
+        }
+        title = "How far a step moves each layer (×: not at all)"
+        return flow_chart(
+            title,
+            series,
+            "length of one step over length of the weights",
+            seen,
+            strong=", ".join(still),
+        )
+
+
+@testimonies.member
+class Passed(Testimony):
+    """A layer: what it passes on, over time."""
+
+    first = 35
+
+    def draw(self, line: Line, seen: Seen) -> Markup | None:
+        found = seen.histograms("activation")
+        here = [place for place in places(line) if place in found][:3]
+        if not here:
+            return None
+        cards = [figure(seen.title(place), histogram(place, found[place])) for place in here]
+        return join(
+            tag("h4", "What it passes on, over time"), tag("div", cards, class_="multiples")
+        )
 
 
 @testimonies.member

@@ -37,6 +37,6 @@ def finding(
     return {
         "severity": severity, "confidence": round(min(max(confidence, 0.0), 1.0), 2),
         "where": where, "first_step": int(step),
-        "evidence": {name: round(float(value), 6) for name, value in evidence.items()},
+        "evidence": {name: float(f"{float(value):.6g}") for name, value in evidence.items()},
         "explanation": explanation, "remedies": remedies,
     }  # fmt: skip

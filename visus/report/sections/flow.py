@@ -28,12 +28,12 @@ class Flow(Section):
             return None
         said = ("From top to bottom the layers as data meets them. A healthy signal keeps its size from layer to layer, "
                 "both ways. It vanishes or explodes where the dots run to the left or to the right.")  # fmt: skip
-        return join(lead(said), flow_chart("Forward: size of each layer's response", forward, "root mean square of the response"),
-                    flow_chart("Backward: size of each layer's gradient", back, "root mean square of the weights' gradient"))  # fmt: skip
+        return join(lead(said), flow_chart("Forward: size of each layer's response", forward, "root mean square of the response", seen),
+                    flow_chart("Backward: size of each layer's gradient", back, "root mean square of the weights' gradient", seen))  # fmt: skip
 
 
 def flow_chart(
-    title: str, series: dict[str, Points], unit: str, *, strong: str = ""
+    title: str, series: dict[str, Points], unit: str, seen: Seen, *, strong: str = ""
 ) -> Markup | None:
     """One lane a layer, with dots for the first, the middle and the last look."""
     if not series:
@@ -42,7 +42,11 @@ def flow_chart(
     longest = max(kept.values(), key=len)
     looks = sorted({0, len(longest) // 2, len(longest) - 1})
     colors = COLORS[-len(looks) :] if len(looks) < 3 else COLORS
-    lanes = [_lane(name, points, looks, colors, strong) for name, points in kept.items()]
+    heavy = strong.split(", ")
+    lanes = [
+        _lane(seen.title(name), points, looks, colors, name in heavy)
+        for name, points in kept.items()
+    ]
     keys = [
         (f"step {words.whole(longest[i][0])}", color)
         for i, color in zip(looks, colors, strict=True)
@@ -73,10 +77,10 @@ def few(series: dict[str, Points]) -> tuple[dict[str, Points], Markup | None]:
     return {name: series[name] for name in names if name in kept}, note
 
 
-def _lane(name: str, points: Points, looks: list[int], colors, strong: str) -> Lane:
+def _lane(name: str, points: Points, looks: list[int], colors, strong: bool) -> Lane:
     dots = []
     for look, color in zip(looks, colors, strict=True):
         if look < len(points):
             step, value = points[look]
             dots.append((value, color, f"step {words.whole(step)}: {words.plain(value)}"))
-    return Lane(name, dots, bar="soft", strong=name in strong.split(", "))
+    return Lane(name, dots, bar="soft", strong=strong)

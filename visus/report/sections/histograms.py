@@ -30,19 +30,23 @@ class Histograms(Section):
             return None
         said = ("Each column is one look; the fuller the color, the more values lie at that height. A band that narrows to a "
                 "line carries no more signal; one that sits on an end of a sigmoid is saturated.")  # fmt: skip
-        return join(lead(said), _gallery("What each layer passes on", passed),
-                    folded("Gradients", _gallery("Gradients by layer", back)) if back else None)  # fmt: skip
+        return join(lead(said), _gallery("What each layer passes on", passed, seen),
+                    folded("Gradients", _gallery("Gradients by layer", back, seen)) if back else None)  # fmt: skip
 
 
-def _gallery(title: str, found: dict[str, list[Line]]) -> Markup | None:
+def _gallery(title: str, found: dict[str, list[Line]], seen: Seen) -> Markup | None:
     if not found:
         return None
     some = list(found.items())[:MOST_LAYERS]
-    cards = [tag("figure", tag("figcaption", name), _one(name, lines)) for name, lines in some]
+    cards = [
+        tag("figure", tag("figcaption", seen.title(name)), histogram(name, lines))
+        for name, lines in some
+    ]
     return join(tag("h3", title), tag("div", cards, class_="multiples"))
 
 
-def _one(name: str, lines: list[Line]) -> Markup:
+def histogram(name: str, lines: list[Line]) -> Markup:
+    """One layer: values upwards, looks to the right."""
     steps = set(thin([float(words.finite(line.get("step")) or 0) for line in lines]))
     lines = [line for line in lines if float(words.finite(line.get("step")) or 0) in steps]
     low, high = reach(lines)

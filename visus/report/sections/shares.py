@@ -26,7 +26,7 @@ class Shares(Section):
 
     def body(self, story: Story) -> Markup | None:
         seen = Seen(story)
-        drawn = [_figure(title, seen.by_layer(name), color) for name, title, color in KINDS]
+        drawn = [_figure(title, seen.by_layer(name), color, seen) for name, title, color in KINDS]
         if not any(drawn):
             return None
         said = ("The fuller the color, the larger the share. About half of a ReLU layer's responses are zero in any case; what does "
@@ -34,7 +34,7 @@ class Shares(Section):
         return join(lead(said), drawn)
 
 
-def _figure(title: str, series: dict[str, Points], color: str) -> Markup | None:
+def _figure(title: str, series: dict[str, Points], color: str, seen: Seen) -> Markup | None:
     if not series:
         return None
     kept, left = few(series)
@@ -42,7 +42,15 @@ def _figure(title: str, series: dict[str, Points], color: str) -> Markup | None:
     by_step = {name: dict(points) for name, points in kept.items()}
     table = [[by_step[name].get(step) for step in steps] for name in kept]
     columns = [words.whole(step) for step in steps]
-    chart = mosaic(title, list(kept), columns, table, x_label="step", color=color, say=_percent)
+    chart = mosaic(
+        title,
+        [seen.title(name) for name in kept],
+        columns,
+        table,
+        x_label="step",
+        color=color,
+        say=_percent,
+    )
     return figure(title, chart, left)
 
 

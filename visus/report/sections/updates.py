@@ -24,7 +24,7 @@ class Updates(Section):
             return None
         said = ("The length of one step over the length of the weights it changes. About 0.001 is usual; far below it a layer "
                 "hardly learns, above 0.1 it forgets at every step what it knew.")  # fmt: skip
-        return join(lead(said), flow_chart("Update over weight by layer", layers, "length of one step over length of the weights"),
+        return join(lead(said), flow_chart("Update over weight by layer", layers, "length of one step over length of the weights", seen),
                     _course(whole))  # fmt: skip
 
 
