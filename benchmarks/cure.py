@@ -78,6 +78,8 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
         status = str(error)
     spent = time.process_time() - began
     lines = ledger.read(folder / "run")
+    if (ledger.last(lines, "end") or {}).get("status") == "stopped":
+        raise SystemExit("stopped: what was running is not in the results")
     best = [x["validation_error"] for x in ledger.history(lines) if x["kind"] == "epoch"]
     trials = [x for x in lines if x["kind"] == "trial"]
     shutil.rmtree(folder)

@@ -63,7 +63,7 @@ def test_a_remedy_that_helps_is_kept_and_its_numbers_are_on_record():
     assert found.kept and line["edits"] == ["a=1"] and line["seeds"] == 1
     assert line["effect"] == pytest.approx(line["control_error"] - line["treated_error"])
     assert line["interval"][0] < 0.5 < line["interval"][1]
-    assert line["control"]["x"] == [10, 20, 30, 40] and len(line["treatment"]["y"]) == 4
+    assert line["control"]["x"] == [13, 26, 40] and len(line["treatment"]["y"]) == 3
 
 
 def test_a_remedy_that_does_nothing_is_not_kept():
@@ -84,15 +84,23 @@ def test_chance_alone_is_hardly_ever_kept():
 
 
 def test_the_best_of_several_is_kept_alone():
-    truth = {(): 0.8, ("a=1",): 0.6, ("b=1",): 0.2, ("c=1",): 0.85}
+    truth = {(): 0.8, ("a=1",): 0.66, ("b=1",): 0.2, ("c=1",): 0.85}
     trials, _ = contest(Dummy(truth), treatments("a=1", "b=1", "c=1"), steps=40)
     assert [t.kept for t in trials] == [False, True, False]
     assert "another remedy was better" in trials[0].reason
 
 
+def test_after_a_plain_success_no_rival_is_tried():
+    truth = {(): 0.8, ("a=1",): 0.2, ("b=1",): 0.1}
+    patient = Dummy(truth)
+    trials, _ = contest(patient, treatments("a=1", "b=1"), steps=40)
+    assert [t.kept for t in trials] == [True, False] and patient.ran == 80
+    assert "a remedy was found" in trials[1].reason
+
+
 def test_of_equal_ones_the_one_with_fewer_edits():
     both = Treatment(("a=1", "b=1"), "")
-    truth = {(): 0.8, ("a=1", "b=1"): 0.2, ("a=1",): 0.2}
+    truth = {(): 0.4, ("a=1", "b=1"): 0.2, ("a=1",): 0.2}
     trials, _ = contest(Dummy(truth), [both, *treatments("a=1")], steps=40)
     assert [t.kept for t in trials] == [False, True]
 
@@ -120,7 +128,7 @@ def test_what_cannot_be_built_is_passed_over():
 def test_a_hopeless_fork_is_left_at_half_its_way():
     patient = Dummy({(): 0.2, ("a=1",): 0.89})
     found = trial(patient, treatments("a=1")[0], steps=40)
-    assert found.treated.cost == 20 and "abandoned" in found.reason
+    assert found.treated.cost == 26 and "abandoned" in found.reason
 
 
 @pytest.mark.parametrize("budget", [80, 100, 200, 1000])

@@ -23,6 +23,7 @@ from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
+from visus.training.tasks import make_task
 
 SHEET = 24  # jittered samples shown in the report
 
@@ -144,7 +145,8 @@ def _end(session: training.Session, case: Case) -> None:
         (x["evidence"] for x in book.select(lines, "stage") if x["name"] == "baseline"), {}
     )
     epochs = book.select(book.history(lines), "epoch")
-    decided, _, evidence = read_errors(epochs, compared)
+    decided, symptoms, evidence = read_errors(epochs, compared)
+    case.reading(decided, symptoms, evidence, session.step)
     case.stage("errors", decided, evidence, start)
     start, reason = time.monotonic(), "the look at the end of visus train"
     found = look(session.best(), case.dataset, ledger, reason=reason)
@@ -162,7 +164,7 @@ def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> 
     batch = dataset.train.batch(order).float() / 255
     seen, _ = jitter(batch, dataset.train.targets[order], recipe.seed, 0)
     shown = (seen.clamp(0, 1) * 255).round().to(torch.uint8)
-    labels = [dataset.classes[target] for target in dataset.train.targets[order].tolist()]
+    labels = make_task(recipe.task.name, dataset).labels(dataset.train.targets[order])
     items = [
         {"png": images.thumbnail(image), "label": label}
         for image, label in zip(shown, labels, strict=True)

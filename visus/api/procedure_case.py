@@ -23,6 +23,8 @@ from visus.api import procedure_checks as checks
 from visus.api import procedure_treat as treating
 from visus.api.procedure_errors import read_errors
 from visus.api.procedure_watch import Watch, call
+from visus.doctor.remedies import remedies
+from visus.doctor.rules import finding
 from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
 from visus.ledger import Ledger, Line
@@ -72,6 +74,15 @@ class Case:
         """Write a step of the procedure into the ledger."""
         seconds = round(time.monotonic() - began, 3)
         self.ledger.write("stage", name=name, decided=decided, evidence=evidence, seconds=seconds)
+
+    def reading(
+        self, decided: str, symptoms: dict[str, float], evidence: dict[str, Any], step: int
+    ) -> None:
+        """Findings that the errors of the epochs speak of."""
+        for name, sure in symptoms.items():
+            cures = [f"{make.__doc__.splitlines()[0].rstrip('.').lower()}" for make in remedies.values() if name in make.cures]  # type: ignore[attr-defined, union-attr]  # fmt: skip
+            numbers = {k: v for k, v in evidence.items() if isinstance(v, float)}
+            self.findings([{"id": name, **finding("warning", sure, "network", step, decided, cures, **numbers)}])  # fmt: skip
 
     def findings(self, found: list[dict[str, Any]]) -> None:
         """Write findings that are not on record yet."""
@@ -231,6 +242,7 @@ class Case:
         if not symptoms:
             self.stage("midway", decided, evidence | {"steps_spent": 0.0}, began)
             return False
+        self.reading(decided, symptoms, evidence, session.step)
         evidence["read"] = decided
         facts = {}
         if "label-noise" in symptoms:

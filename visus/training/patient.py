@@ -28,7 +28,7 @@ from visus.training.seeds import mix
 from visus.training.session import Session
 from visus.training.steps import steps
 
-MOST, FEW = 2000, 256  # validation images that a fork is judged by, at its end and on its way
+MOST, FEW = 2000, 128  # validation images that a fork is judged by, at its end and on its way
 _DRAW = -7  # the "step" from which the choice of these images draws
 
 
@@ -98,9 +98,7 @@ class SessionPatient:
         with self._apart():
             self._freshen(2 if few else 4)
             seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
-        right = seen.probabilities.double().gather(1, seen.targets[:, None])[:, 0]
-        losses = -right.nan_to_num(0.0).clamp_min(1e-12).log()
-        return seen.wrong.double().tolist(), losses.tolist()
+        return seen.errors.double().tolist(), seen.losses.double().tolist()
 
     def cost(self) -> float:
         """Operations of a step of the fork, in steps of the untreated training."""

@@ -94,7 +94,7 @@ def more_capacity(chart: Chart) -> Treatment | None:
     usual, name = chart.usual.get("model.name"), chart.get("model.name")
     width, wide = chart.get("model.width"), chart.usual.get("model.width")
     if name != usual and (name == "linear" or (name == "mlp" and chart.get("model.depth", 2) > 4)):
-        edits, weight = (f"model={usual}",), 0.6
+        edits, weight = (f"model={usual}",), 0.6 if name == "linear" else 0.85
     elif width and wide and width < wide:
         edits, weight = (f"model.width={wide}",), 0.7 if width <= wide / 6 else 0.0
     else:

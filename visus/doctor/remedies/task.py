@@ -11,7 +11,7 @@ from visus.doctor.remedies.treatment import Chart, Treatment, remedy
 def right_loss(chart: Chart) -> Treatment | None:
     """Cross entropy, the loss of a classifier's last layer."""
     name = chart.get("loss.name")
-    if name == "cross-entropy":
+    if name == "cross-entropy" or chart.get("task.name", "auto") not in ("auto", "classification"):
         return None
     return Treatment(("loss=cross-entropy",), f"the loss is '{name}'", 0.6)
 

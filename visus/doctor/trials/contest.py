@@ -19,7 +19,8 @@ from visus.errors import NotFiniteError, VisusError
 
 LEAST = 0.005  # a gain below half a point is not worth a change of the recipe
 HOPELESS = 0.1  # worse than the control by this at half the way: abandoned
-PARTS = 4  # points of a trial's curve, at most
+PARTS = 3  # points of a trial's curve, at most
+PLAIN = 0.15  # a gain whose whole interval lies above this needs no rivals
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Contest:
                 arm.cost += (until - done) * each
                 done = until
                 self._note(arm, seed, done, part == parts)
-                if part == parts // 2 and rival is not None and _hopeless(arm, rival):
+                if part == -(-parts // 2) and rival is not None and _hopeless(arm, rival):
                     arm.ended = f"abandoned after {done} steps: far behind the control"
                     return
         except NotFiniteError as error:
@@ -150,18 +151,21 @@ def contest(
     """Try `treatments` against one control: the trials (at most one kept) and the steps spent.
 
     `steps` is the length of a fork, `seeds` the most seeds, `budget` the most steps in all, in
-    steps of the untreated training; treatments that no longer fit are not tried, and say so.
+    steps of the untreated training; treatments that no longer fit are not tried, and say so, and
+    none after one that is better by far: they stand in the order of what speaks for them.
     `spread` is how far the luck of a seed moves the error of such a fork.
     """
     ring = Contest(patient, steps, seeds, budget, spread)
     control = Arm(())
     ring.arm(control, 0)
     arms = [Arm(t.edits, t.prior) for t in treatments]
+    found = False
     for arm in arms:
-        if ring.affords():
-            ring.arm(arm, 0, control)
-        else:
-            arm.ended = "not tried: the budget was spent"
+        if found or not ring.affords():
+            arm.ended = f"not tried: {'a remedy was found' if found else 'the budget was spent'}"
+            continue
+        ring.arm(arm, 0, control)
+        found = arm.arrived and _difference(control, arm, len(arms), spread).low > PLAIN
     leader, run = _leader(arms), sum(bool(arm.answers) for arm in arms)
     gap = _settle(ring, control, leader, run) if leader else None
     pairs = zip(treatments, arms, strict=True)
