@@ -1,8 +1,8 @@
 """How often does the doctor name the right cause, and how often does it cry wolf?
 
 Draws programs (data x architecture x optimizer x fault x strength, and healthy ones of many
-styles), runs each under the doctor and under two sets of published thresholds, and prints
-recall, precision, first-cause accuracy, false alarms and overhead. Programs with an even
+styles), runs each under the doctor and under the thresholds of two published tools, and prints
+recall, precision, first-cause accuracy, false alarms, calibration and overhead. Programs with an even
 number are for tuning the rules, those with an odd number are only observed.
 
     VISUS_CIFAR10=FOLDER python benchmarks/ward.py --n 120 --half observed [--json FILE]
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 import warnings
 from collections import Counter
@@ -20,9 +19,11 @@ from pathlib import Path
 
 import torch
 from ward_faults import FAULTS, STYLES
+from ward_peers import PEERS, Tools
 from ward_programs import Program
 
 from visus.doctor import Doctor
+from visus.doctor.progress import learned
 
 
 def draw(number: int) -> Program:
@@ -42,47 +43,6 @@ def draw(number: int) -> Program:
     return p
 
 
-# ---------------------------------------------------------------------------- published thresholds
-def thresholds(s) -> set[str]:
-    """AutoTrainer (Zhang et al. 2021) and SageMaker Debugger defaults, on the same signals.
-
-    AutoTrainer: dying ReLU where 50 % of gradients (here: units) are zero, vanishing where the
-    ratio of gradients between layers is below 1e-3, exploding above 10 times, oscillation, slow
-    convergence below 1 % a window. SageMaker Debugger: mean gradient below 1e-7, tanh share at
-    9.4 of 10, loss not decreasing by 1 % , initial weights' variance, zero share of 0.7.
-    """
-    found: set[str] = set()
-    values = s.values("loss", "value")
-    if any(not math.isfinite(v) for v in values):
-        found |= {"gradient-exploding", "loss-not-finite"}
-    places = [layer["place"] for layer in s.layers if s.values(layer["place"], "gradient")]
-    if len(places) > 1:
-        ratio = [
-            a / b
-            for a, b in zip(
-                s.values(places[0], "gradient"), s.values(places[-1], "gradient"), strict=False
-            )
-            if b
-        ]
-        found |= {"gradient-vanishing"} if ratio and min(ratio) < 1e-3 else set()
-        found |= {"gradient-exploding"} if ratio and max(ratio) > 10 else set()
-    if any(s.last(p, "zero", 0) > 0.7 for p in places):
-        found.add("relu-dead")
-    if any(s.last(p, "saturated", 0) > 0.5 for p in places):
-        found.add("activation-saturated")
-    if len(values) > 40:
-        early, late = sum(values[10:20]) / 10, sum(values[-10:]) / 10
-        if late > 0.99 * early:
-            found |= {"learning-rate-too-small"}
-        if any(b > a for a, b in zip(values[-20:], values[-19:], strict=False)) and max(
-            values[-20:]
-        ) > 1.5 * min(values[-20:]):
-            found.add("loss-oscillating")
-    if s.last("input", "max", 0) > 1 or s.last("input", "min", 0) < -1:
-        found.add("input-not-normalized")
-    return found
-
-
 # ---------------------------------------------------------------------------- measure
 def observe(number: int) -> dict:
     p = draw(number)
@@ -91,15 +51,19 @@ def observe(number: int) -> dict:
     begin = time.perf_counter()
     try:
         with Doctor() as doctor:
+            doctor.host.add(tools := Tools(doctor.host))
             p.run()
     except Exception as error:
         crash = f"{type(error).__name__}: {str(error)[:60]}"
+    s = doctor.host.signals
     grave = [f for f in doctor.findings if f["severity"] != "info"]
     return {
         "number": number, "fault": p.fault, "style": p.style, "task": p.task, "conv": p.conv,
         "optimizer": p.optimizer, "norm": p.norm, "found": [f["id"] for f in grave],
         "sure": [f["confidence"] for f in grave], "first_step": grave[0]["first_step"] if grave else None,
-        "peers": sorted(thresholds(doctor.host.signals)), "overhead": doctor.overhead,
+        "peers": {name: sorted(says(tools, s)) for name, says in PEERS.items()},
+        "told": [(f["id"], f["confidence"], f["id"] == p.fault) for f in grave if not f["causes"]],
+        "learned": learned(s) if s.steps > 3 else 1.0, "overhead": doctor.overhead,
         "seconds": time.perf_counter() - begin, "steps": doctor.steps, "errors": doctor.errors, "crash": crash,
     }  # fmt: skip
 
@@ -117,10 +81,21 @@ def report(rows: list[dict]) -> None:
     print(f"precision of all names   {recall / max(named, 1):.1%}")
     print(f"false alarms on healthy  {len(alarms) / max(len(healthy), 1):.1%}")
     print(f"overhead on healthy      median {over[len(over) // 2]:.1%}, worst {over[-1]:.1%}")
-    hit = sum(r["fault"] in r["peers"] for r in sick)
-    wolf = sum(bool(r["peers"]) for r in healthy)
-    print(f"published thresholds     recall {hit / max(len(sick), 1):.1%}, "
-          f"false alarms {wolf / max(len(healthy), 1):.1%}")  # fmt: skip
+    for name in PEERS:
+        hit = sum(r["fault"] in r["peers"][name] for r in sick)
+        wolf = sum(bool(r["peers"][name]) for r in healthy)
+        print(f"{name:24} recall {hit / max(len(sick), 1):.1%}, "
+              f"false alarms {wolf / max(len(healthy), 1):.1%}")  # fmt: skip
+    idle = [r["number"] for r in healthy if r["learned"] < 0.1]
+    print(f"healthy programs that learned less than a tenth of the way: {idle}")
+    print("confidence, findings that are no consequence of another: said, true, of how many")
+    told = [(sure, right) for r in rows for _, sure, right in r["told"]]
+    for low, high in ((0.5, 0.8), (0.8, 0.88), (0.88, 0.94), (0.94, 1.01)):
+        inside = [(sure, right) for sure, right in told if low <= sure < high]
+        if inside:
+            said = sum(sure for sure, _ in inside) / len(inside)
+            true = sum(right for _, right in inside) / len(inside)
+            print(f"  {low:.2f} to {min(high, 1):.2f}  {said:.2f}  {true:.2f}  {len(inside)}")
     print("confusion (fault -> first name, right ones left out):")
     wrong = Counter((r["fault"] or "healthy", (r["found"] or ["nothing"])[0]) for r in rows
                     if (r["fault"] and r["found"][:1] != [r["fault"]]) or (not r["fault"] and r["found"]))  # fmt: skip

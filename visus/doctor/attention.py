@@ -46,6 +46,7 @@ class Attention:
     awake: bool  # is this step looked at (its losses at least)?
     busy: bool
     pinned: bool  # hooks stay on modules: to change them would compile the program anew
+    compiled: int  # functions compiled before the watch began
     muted: int  # the step after which enough evaluation was seen
     step: int
     looked: int
@@ -86,7 +87,7 @@ class Attention:
 
     def _listen(self, hint: bool = False) -> None:
         if self.step == 1:
-            self.pinned = self.pinned or compiles(self.names.compiled)
+            self.pinned |= bool(self.names.compiled) or compiled() > self.compiled
         self.hooks.listen(self.awake or self.pinned or (hint and self.muted != self.step))
 
     def turn(self, training: bool) -> None:
@@ -109,7 +110,7 @@ class Attention:
         self._view()
 
 
-def compiles(known: Any) -> bool:
-    """Has the program compiled a network? Then every change of the hooks would compile anew."""
+def compiled() -> int:
+    """How many functions and networks torch has compiled in this process."""
     dynamo = sys.modules.get("torch._dynamo.utils")
-    return bool(known) or bool(dynamo and dynamo.counters["frames"].get("ok"))
+    return int(dynamo.counters["frames"].get("ok", 0)) if dynamo else 0

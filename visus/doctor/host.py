@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from visus.doctor.attention import Attention, guarded
+from visus.doctor.attention import Attention, compiled, guarded
 from visus.doctor.byhand import ByHand
 from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, STEP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
@@ -90,6 +90,7 @@ class Host(Attention):
 
     def start(self) -> None:
         """Begin to watch."""
+        self.compiled = compiled()
         self.hooks.install()
 
     def stop(self) -> None:
@@ -157,6 +158,7 @@ class Host(Attention):
                 self.schedule.open()
         self.want = self.tape is not None and self.tape.full and not hasattr(module, "_orig_mod")
         if self.tape is not None:
+            self.tape.enter()
             self.tape.training.setdefault(id(unwrap(module)), module.training)
         self.tell("forward", module, self.tape, grad)
 
@@ -308,6 +310,8 @@ class Host(Attention):
         self, tape: Tape, goals: list[torch.Tensor], facts: dict, *, view: bool = False
     ) -> None:
         """Keep a tape for experiments (the first ones and the newest)."""
+        if any(entry.name in ("grad", "backward") for entry in tape.entries):
+            return  # a pass that differentiates inside itself cannot be played without a graph
         own = {id(t) for root in self.names.roots for t in (*root.parameters(), *root.buffers())}
         store = self.views if view else self.scores
         store.append((Score(tape, goals, own), facts))

@@ -35,16 +35,21 @@ def chance(s: Signals) -> float:
     return begin(s)
 
 
+def floor(s: Signals) -> float:
+    """The lowest loss that the targets allow: above zero for soft targets and smoothed labels."""
+    return s.median("loss", "floor", 0.0)
+
+
 def learned(s: Signals) -> float:
     """0: no better than a constant answer; 1: perfect on the training batches. May be < 0.
 
     The best of what loss and error say, in training mode and in evaluation mode.
     """
     found: list[float] = []
-    base = chance(s)
-    for value in (end(s), s.last("final", "train_loss")):
-        if math.isfinite(value) and base > 0:
-            found.append(1 - value / base)
+    base, least = chance(s), floor(s)
+    for value, low in ((end(s), least), (s.last("final", "train_loss"), 0.0)):
+        if math.isfinite(value) and base > max(low, 0):
+            found.append(1 - (value - low) / (base - low))
     error = s.last("final", "train_error")
     if s.facts.get("task") in ("classification", "binary") and math.isfinite(error):
         rest = 1 - s.facts.get("majority", 0.5)

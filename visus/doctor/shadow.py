@@ -17,15 +17,13 @@ from visus.doctor.tape import Score
 
 
 @contextmanager
-def undisturbed(seed_state: torch.Tensor | None = None) -> Iterator[None]:
-    """Give every random generator its state back afterwards; start torch from `seed_state`."""
+def undisturbed() -> Iterator[None]:
+    """Give every random generator its state back afterwards."""
     numpy = sys.modules.get("numpy")
     held, plain = torch.get_rng_state(), random.getstate()
     array = numpy.random.get_state() if numpy is not None else None
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
-        if seed_state is not None:
-            torch.set_rng_state(seed_state)
         yield
     finally:
         torch.set_rng_state(held)
@@ -102,8 +100,8 @@ class Shadow:
                 where = next(i for i, root in enumerate(self.originals) if root is inner) if any(
                     root is inner for root in self.originals) else None  # fmt: skip
                 modules[id(func)] = self.copies[where] if where is not None else func
-        with undisturbed(score.rng if same else None), torch.set_grad_enabled(grad):
-            return score.play(modules, self.own, rows, tweak)
+        with undisturbed(), torch.set_grad_enabled(grad):
+            return score.play(modules, self.own, rows, tweak, same)
 
 
 def _state(module: nn.Module) -> list[torch.Tensor]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from visus.doctor.probes.losses import DataLoss
+from visus.doctor.shadow import undisturbed
 from visus.doctor.signals import median
 from visus.doctor.tape import Score
 
@@ -124,6 +126,43 @@ class Student:
                 break  # it can
         return {"batch_first": first, "batch_last": last}
 
+    def rival(
+        self, learn: list[tuple[Score, str]], ask: list[tuple[Score, str]]
+    ) -> tuple[float, int]:
+        """Error on `ask` of a plain network (one hidden layer of 128 units) that learned `learn`.
+
+        Of the same inputs and targets as the program's own network. nan where they fit no loss.
+        """
+        pairs, kind = [self._pair(score) for score, _ in learn + ask], learn[0][1]
+        if any(pair is None for pair in pairs) or not pairs:
+            return math.nan, 0
+        inputs = torch.stack([p[0] for p in pairs if p]) if _alike(pairs) else None
+        if inputs is None:
+            return math.nan, 0
+        targets, n = [p[1] for p in pairs if p], len(learn)
+        mean, scale = inputs[:n].mean((0, 1)), inputs[:n].std((0, 1)).clamp_min(1e-3)
+        inputs = (inputs - mean) / scale
+        net, loss = _plain(inputs.shape[2], kind, targets)
+        optimizer = torch.optim.Adam(net.parameters(), lr=3e-3, weight_decay=1e-4)
+        with torch.enable_grad():
+            for k in range(25 * n):
+                optimizer.zero_grad()
+                torch.autograd.backward(loss(net(inputs[k % n]), targets[k % n]))
+                optimizer.step()
+        with torch.no_grad():
+            found = [DataLoss(kind, net(x), y, {}, None).wrong()
+                     for x, y in zip(inputs[n:], targets[n:], strict=True)]  # fmt: skip
+        bad = torch.cat([wrong for wrong in found if wrong is not None])
+        return (float(bad.mean()), bad.numel()) if bad.numel() else (math.nan, 0)
+
+    def _pair(self, score: Score) -> tuple[torch.Tensor, torch.Tensor] | None:
+        played = self.shadow.play(score)
+        if len(played) < 3 or score.batch is None or not isinstance(played[2], torch.Tensor):
+            return None
+        x = score.batch.tensor
+        x = x.flatten(1) if x.ndim > 1 else x[:, None]
+        return (x.float(), played[2]) if x.is_floating_point() and x.shape[1] <= 4096 else None
+
     def learn(self, start: list[torch.Tensor] | None, scores: list[Score]) -> bool:
         """From `start`, 120 steps of Adam over `scores`; False when it broke."""
         self.shadow.put(start)
@@ -135,3 +174,23 @@ class Student:
             if not math.isfinite(self._step(optimizer, params, score, self.rows)):
                 return False
         return True
+
+
+def _alike(pairs: list) -> bool:
+    return len({pair[0].shape for pair in pairs}) == 1
+
+
+def _plain(features: int, kind: str, targets: list[torch.Tensor]) -> tuple[Any, Any]:
+    """A network of one hidden layer for these targets, and its loss."""
+    y, f = targets[0], torch.nn.functional
+    classes = int(max(int(t.max()) for t in targets)) + 1 if not y.is_floating_point() else 0
+    out = classes or (y[0].numel() if y.ndim > 1 else 1)
+    with undisturbed():
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(features, 128), torch.nn.ReLU(), torch.nn.Linear(128, out),
+            torch.nn.Identity() if y.ndim != 1 or classes else torch.nn.Flatten(0),
+        )  # fmt: skip
+    if classes or kind == "cross_entropy":
+        return net, f.cross_entropy
+    return net, f.binary_cross_entropy_with_logits if kind.startswith("binary") else f.mse_loss

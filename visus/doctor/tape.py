@@ -66,11 +66,12 @@ class Recorder(TorchFunctionMode):
 class Entry:
     """One call: `func` is a torch function, or the network itself for a forward call."""
 
-    __slots__ = ("args", "func", "kwargs", "name", "result")
+    __slots__ = ("args", "func", "kwargs", "name", "result", "rng")
 
-    def __init__(self, name: str, func: Any, args: Any, kwargs: Any, result: Any):
+    def __init__(self, name: str, func: Any, args: Any, kwargs: Any, result: Any, rng: Any = None):
         self.name, self.func, self.args = name, func, args
         self.kwargs, self.result = kwargs, result
+        self.rng = rng  # the state of torch's generator when a network began to run
 
 
 class Slot(int):
@@ -128,7 +129,13 @@ class Tape:
 
     def add(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Note one call."""
-        self.entries.append(Entry(name, func, args, kwargs, result))
+        rng = self.rng if isinstance(func, nn.Module) else None
+        self.entries.append(Entry(name, func, args, kwargs, result, rng))
+
+    def enter(self) -> None:
+        """A network is about to run: its random numbers begin here."""
+        if self.grad:
+            self.rng = torch.get_rng_state()
 
     def roots(self) -> list[Entry]:
         """The forward calls of networks on this tape."""
@@ -169,8 +176,8 @@ class Score:
     """
 
     def __init__(self, tape: Tape, goals: list[torch.Tensor], own: set[int]):
-        self.step, self.rng, self.training = tape.step, tape.rng, tape.training
-        self.steps: list[tuple[Any, Any, Any, list[int]]] = []
+        self.step, self.training = tape.step, tape.training
+        self.steps: list[tuple[Any, Any, Any, list[int], Any]] = []
         wanted: dict[int, Entry] = {}
         for goal in goals:
             wanted.update({id(entry): entry for entry in tape.before(goal)})
@@ -200,7 +207,7 @@ class Score:
         for made in tensors(entry.result):
             slots[id(made)] = slots.get(id(made), len(slots))
             out.append(slots[id(made)])
-        self.steps.append((entry.func, args, kwargs, out))
+        self.steps.append((entry.func, args, kwargs, out, entry.rng))
         if self.batch is None and isinstance(entry.func, nn.Module):
             found: list[Outside] = []
             walk((args, kwargs), lambda t: found.append(t) if isinstance(t, Outside) else None)
@@ -218,8 +225,13 @@ class Score:
         own: dict[int, torch.Tensor],
         rows: torch.Tensor | None = None,
         tweak: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        same: bool = True,
     ) -> list[Any]:
-        """Compute the goals again on copies; `rows` takes part of the batch, `tweak` edits inputs."""
+        """Compute the goals again on copies; `rows` takes part of the batch, `tweak` edits inputs.
+
+        `same`: each network runs with the random numbers that it had. The caller gives torch's
+        generator its state back.
+        """
         made: dict[int, Any] = {}
         size = self.size()
 
@@ -233,11 +245,13 @@ class Score:
                 return tensor[rows]
             return tensor.clone()
 
-        for func, args, kwargs, out in self.steps:
+        for func, args, kwargs, out, rng in self.steps:
             given, named = walk(args, find), walk(kwargs, find)
             network = isinstance(func, nn.Module)
             if network and tweak is not None:
                 given = walk(given, tweak)
+            if same and rng is not None:
+                torch.set_rng_state(rng)
             result = (modules[id(func)] if network else func)(*given, **named)
             for slot, tensor in zip(out, tensors(result), strict=False):
                 made[slot] = tensor

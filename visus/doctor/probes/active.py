@@ -139,7 +139,11 @@ class Trials(Probe):
         ways = [("batch", False)] if facts.get("norms") else []
         ways += [("train", True)] if facts.get("dropout", 0.0) >= 0.7 else []
         for number, (kept, facts) in enumerate(reversed(self.host.scores[-6:])):
-            if not ways or (not self._affords(len(ways)) and number) or facts["step"] not in self.calm:
+            if (
+                not ways
+                or (not self._affords(len(ways)) and number)
+                or facts["step"] not in self.calm
+            ):
                 break
             self.signals.add("switch", "eval", facts["step"], self.calm[facts["step"]])
             for name, dropout in ways:
@@ -209,6 +213,25 @@ class Trials(Probe):
         fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
         if self.start and fits and learned(s) < 0.3 and shadow.parameters():
             self._held_out(shadow, student)
+        if not fits and learned(s) < 0.6:
+            self._rival(shadow, student)
+
+    def _rival(self, shadow, student: Student) -> None:
+        """Does a plain network with hidden units do better on batches held out?"""
+        stored = [(kept, facts) for kept, facts in self.host.scores if facts["kind"]]
+        held = len(stored) // 3
+        if not held:
+            return
+        shadow.follow()
+        shadow.mode(False)
+        found = [self._found(shadow, kept, facts, "train") for kept, facts in stored[-held:]]
+        own = [wrong for one in found if one and (wrong := one.wrong()) is not None]
+        pairs = [(kept, facts["kind"]) for kept, facts in stored]
+        error, n = student.rival(pairs[:-held], pairs[-held:])
+        if own and n:
+            self.signals.add("trial", "own_error", 0, float(torch.cat(own).mean()))
+            self.signals.add("trial", "rival_error", 0, error)
+            self.signals.add("trial", "rival_n", 0, n)
 
     def _held_out(self, shadow, student: Student) -> None:
         """From the first weights, Adam on some batches: the error on the others."""

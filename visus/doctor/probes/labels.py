@@ -10,6 +10,7 @@ import torch
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.losses import BINARY, CROSS, DataLoss, data_loss, from_call
 from visus.doctor.signals import Signals
+from visus.doctor.tape import tensors
 
 
 @probes.member
@@ -36,7 +37,9 @@ class Labels(Probe):
         found = data_loss(tape, loss) or self.inner
         if found is not None and isinstance(found.target, torch.Tensor):
             read_labels(self.signals, self.host.step, found)
-            self._count(found)
+            self.signals.add("loss", "floor", self.host.step, floor(found))
+            if not dense(tape, found.target):
+                self._count(found)
         self.inner = None
 
     def _count(self, found: DataLoss) -> None:
@@ -78,6 +81,34 @@ class Labels(Probe):
     def end(self) -> None:
         _balance(self.signals, self.batches)
         _anova(self.signals, self.means)
+
+
+def dense(tape: Any, target: torch.Tensor) -> bool:
+    """True for many labels a sample (pixels, letters of a text): those follow no balance."""
+    given = next((x for entry in tape.roots() for x in tensors(entry.args)[:1]), None)
+    if given is None or not given.ndim or target.is_floating_point() or target.ndim != 1:
+        return False
+    return len(target) >= 4 * max(given.shape[0], 1)
+
+
+def floor(found: DataLoss) -> float:
+    """The lowest value of this loss for these targets: above zero where targets are soft."""
+    y = found.target.detach()
+    try:
+        if found.task == "binary" and y.is_floating_point():
+            p = y.float().clamp(1e-7, 1 - 1e-7)
+            return float(-(p * p.log() + (1 - p) * (1 - p).log()).mean())
+        smooth = float(found.kwargs.get("label_smoothing") or 0.0)
+        if found.kind == "cross_entropy" and y.is_floating_point() and y.ndim == 2:
+            p = y.float() * (1 - smooth) + smooth / y.shape[1]
+            return float(-(p * p.clamp_min(1e-12).log()).sum(1).mean())
+        if found.kind == "cross_entropy" and smooth > 0 and found.input.ndim > 1:
+            classes = found.input.shape[1]
+            high, low = 1 - smooth + smooth / classes, smooth / classes
+            return -high * math.log(high) - (classes - 1) * low * math.log(low)
+    except (TypeError, ValueError, RuntimeError):
+        return 0.0
+    return 0.0
 
 
 def classes_of(found: DataLoss) -> torch.Tensor | None:
@@ -151,3 +182,5 @@ def _anova(s: Signals, means: list[tuple[float, float, int]]) -> None:
     within = sum(v / n for _, v, n in means) / len(means)
     if within > 0 or between > 0:
         s.facts["target_mixing"] = between / max(within, 1e-12)
+        inside = sum(v for _, v, _ in means) / len(means)
+        s.facts["target_between"] = between / max(between + inside, 1e-12)

@@ -73,6 +73,6 @@ def _held_out_learns(s: Signals) -> bool:
     # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes.
     error, n = s.last("trial", "held_error"), s.last("trial", "held_n", 0)
     guess = 1 - s.facts.get("majority", 1.0)
-    if n < 100 or guess < 0.3 or not math.isfinite(error):
+    if n < 60 or guess < 0.3 or not math.isfinite(error):
         return True
     return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)

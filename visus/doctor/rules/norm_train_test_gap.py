@@ -33,7 +33,9 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
     worst = max(trained, key=lambda p: s.last(p, "norm_ratio", 0))
     stale = median(half(s.values(worst, "norm_ratio")), 0.0) > 0.9  # variances off by 2.5 times
     momentum = s.facts["norms"].get(worst, {}).get("momentum")
-    far = with_running > (1.15 if stale else 1.6) * with_batch + (0.05 if stale else 0.25) * chance(s)
+    far = with_running > (1.15 if stale else 1.6) * with_batch + (0.05 if stale else 0.25) * chance(
+        s
+    )
     if not far and not (stale and _unlearned(momentum, s.steps)):
         return None
     return finding(

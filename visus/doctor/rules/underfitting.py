@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import chance, end, learned, long_enough, plain, plateau
+import math
+
+from visus.doctor.progress import chance, end, floor, learned, long_enough, plain, plateau
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -15,20 +17,23 @@ from visus.doctor.signals import Signals
 def underfitting(s: Signals) -> Finding | None:
     """The network cannot fit even the data it is trained on.
 
-    What: the training error stays high, the loss no longer falls, and the network, freed of
-    dropout and jitter, cannot learn one batch of 32 samples by heart either.
+    What: the training error stays high, the loss no longer falls, the network, freed of
+    dropout and jitter, cannot learn one batch of 32 samples by heart either, and a plain
+    network with 128 hidden units does better on samples it has not seen.
     Why: it has too little capacity (too narrow, too shallow, no non-linearity), or its input
     does not hold the answer.
-    How: the loss of recorded training batches in eval mode; an experiment on a copy: 80 steps of
-    Adam on one batch.
+    How: the loss of recorded training batches in eval mode; experiments: 80 steps of Adam on
+    one batch on a copy; the plain network trained on two thirds of the recorded batches.
     Cure: more units or layers, less regularization, better features.
-    Not: a loss that is still falling is only unfinished.
+    Not: a loss that is still falling is only unfinished; a loss that rests at the noise of the
+    data is all there is to learn.
     Source: the lecture's table of symptoms; Goodfellow et al. 2016, section 5.2.
     """
     if not plain(s) or not long_enough(s) or learned(s) > 0.6 or not plateau(s):
         return None
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
-    if not last > 0.6 * first:
+    least = floor(s)
+    if not last - least > 0.6 * (first - least) or not _rival_wins(s):
         return None
     return finding(
         "warning", 0.75, "network", s.steps,
@@ -37,4 +42,15 @@ def underfitting(s: Signals) -> Finding | None:
         ["use more units or layers, with non-linear activations", "lower weight decay and dropout"],
         training_loss=s.last("final", "train_loss"), training_error=s.last("final", "train_error"), chance=chance(s),
         one_batch_first=first, one_batch_last=last, parameters=s.facts.get("size", 0),
+        own_error=s.last("trial", "own_error"), rival_error=s.last("trial", "rival_error"),
     )  # fmt: skip
+
+
+def _rival_wins(s: Signals) -> bool:
+    # By two standard errors; where no rival could be trained, nothing speaks against it.
+    own, rival, n = (s.last("trial", q) for q in ("own_error", "rival_error", "rival_n"))
+    if not math.isfinite(own) or not math.isfinite(rival):
+        return s.facts.get("task") in ("classification", "binary", "regression")
+    if s.facts.get("task") == "regression":
+        return rival < 0.8 * own
+    return own - rival > 2 * math.sqrt((own * (1 - own) + rival * (1 - rival) + 1e-3) / n)
