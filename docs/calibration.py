@@ -1,10 +1,11 @@
 """Draws docs/calibration.svg: does a confidence of 90 % come true nine times in ten?
 
     python benchmarks/ward.py --n 400 --half observed --json ward.json
-    python docs/calibration.py ward.json
+    python docs/calibration.py ward.json [MORE.json ...]
 
-The file holds one row a program: `fault` (null for a healthy one), `found` (ids of warnings
-and errors, the most likely cause first) and `sure` (their confidences).
+A file holds one row a program: its `number` (even: rules may be tuned on it; odd: it is only
+observed), `fault` (null for a healthy one) and `told`: (id, confidence, right) of each warning
+or error that is no consequence of another. Right is a finding that names the planted fault.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Bin:
 
 
 def answers(rows: list[dict]) -> list[tuple[float, bool]]:
-    """(confidence, right) of the most likely cause named for each program that got one."""
-    return [(row["sure"][0], row["found"][0] == row["fault"]) for row in rows if row["found"]]
+    """(confidence, right) of each cause that was named."""
+    return [(sure, bool(right)) for row in rows for _, sure, right in row["told"]]
 
 
 def bins(told: list[tuple[float, bool]]) -> list[Bin]:
@@ -70,14 +71,16 @@ def draw(rows: list[dict], path: Path) -> dict[str, float]:
                          "font.family": "sans-serif", "text.color": INK, "axes.labelcolor": INK})  # fmt: skip
     from matplotlib import pyplot
 
-    told, healthy = answers(rows), sum(row["fault"] is None for row in rows)
+    told, healthy = answers(rows), sum(not row["fault"] for row in rows)
+    observed = sum(row["number"] % 2 for row in rows)
+    half = "observed only" if observed == len(rows) else f"{observed} of them observed only"
     made = bins(told)
     figure, (top, low) = pyplot.subplots(
         2, 1, figsize=(6.4, 6.6), height_ratios=(4, 1), sharex=True
     )
     _reliability(top, made)
-    top.set_title(f"The doctor's confidence and how often it was right\n{len(rows)} programs drawn, {healthy} of them healthy; "
-                  f"{len(told)} were given a cause", fontsize=11, loc="left")  # fmt: skip
+    top.set_title(f"The doctor's confidence and how often it was right\n{len(told)} causes named in {len(rows)} drawn programs "
+                  f"({healthy} healthy), {half}", fontsize=11, loc="left")  # fmt: skip
     low.bar([b.said for b in made], [b.n for b in made], width=0.022, color=HUE)
     for b in made:
         low.annotate(
@@ -89,7 +92,7 @@ def draw(rows: list[dict], path: Path) -> dict[str, float]:
             fontsize=9,
             color=SOFT,
         )
-    low.set(xlabel="confidence of the first finding", ylabel="findings", xlim=(0.5, 1.02))
+    low.set(xlabel="confidence of the finding", ylabel="findings", xlim=(0.5, 1.02))
     low.set_ylim(0, 1.25 * max((b.n for b in made), default=1))
     low.xaxis.set_major_formatter("{x:.0%}")
     for axes in (top, low):
@@ -128,12 +131,12 @@ def _reliability(axes, made: list[Bin]) -> None:
 
 
 def main(words: list[str]) -> None:
-    if len(words) != 1 or not Path(words[0]).is_file():
+    if not words or not all(Path(word).is_file() for word in words):
         raise SystemExit(
-            "usage: python docs/calibration.py WARD.json (benchmarks/ward.py --json writes it)"
+            "usage: python docs/calibration.py WARD.json ... (benchmarks/ward.py --json writes it)"
         )
-    rows = json.loads(Path(words[0]).read_text())
-    rows = rows["rows"] if isinstance(rows, dict) else rows
+    rows = {row["number"]: row for word in words for row in json.loads(Path(word).read_text())}
+    rows = [rows[number] for number in sorted(rows)]
     said = draw(rows, Path(__file__).with_name("calibration.svg"))
     print("  ".join(f"{name} {value:.4g}" for name, value in said.items()))
 

@@ -210,6 +210,7 @@ CASES: dict[str, Callable[[], list[Line]]] = {
     ),
     "watched long": lambda: watched(layers=4, looks=[*LOOKS, *range(300, 9000, 90)]),
     "watched two layers": lambda: watched(layers=2, looks=[0, 1]),
+    "watched evil": lambda: watched(layers=3, name='"><script>alert({})</script>\x1b[31m'),
     "watched begun": lambda: watched(until="histogram"),
     "watched odd": odd,
     "watched failed": failed,
