@@ -121,8 +121,8 @@ class Tuning:
                 yield self._ask()
             elif self._elsewhere():
                 time.sleep(0.5)  # the finals need what others are at work on
-            elif not self._call_finals():
-                return
+            elif not self._call_finals() and not self._elsewhere():
+                return  # looked twice: another process may have called them in between
 
     def _elsewhere(self) -> bool:
         storage.revive(self.study)
