@@ -30,11 +30,15 @@ def watch(
     console = _console()
     with Bedside(console, script.name, max_steps) as view:
         ledger = Ledger(on=[view])
+        told = ledger if report is not None or view.foot is not None else None  # else nobody reads
         result = doctor.watch(
-            script, arguments or [], max_steps=max_steps, json_path=json_, ledger=ledger
+            script, arguments or [], max_steps=max_steps, json_path=json_, ledger=told
         )
     sys.stdout.flush()
     said = letter(result["findings"], steps=result["steps"], error=result["error"])
+    last = {found["id"] for found in result["findings"]}
+    if gone := [name for name in view.found if name not in last]:
+        said += f"\n\nSaid while it ran and not confirmed at the end: {', '.join(gone)}."
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     if report is not None:
         _write(report, ledger.lines)
