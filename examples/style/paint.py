@@ -27,7 +27,7 @@ from visus.layers.norm_mixed import parameter_groups
 
 NORMS = ("batch", "instance", "batch-instance")
 STYLE = "art_painting/house/pic_058.jpg"
-SIZE, BATCH, SHOWN = 64, 8, 5
+SIZE, BATCH, SHOWN = 64, 4, 5
 
 
 def trained(data: Path, out: Path, limit: str) -> Features:
@@ -98,7 +98,7 @@ def main() -> None:
     words.add_argument("data", nargs="?")
     words.add_argument("--out", type=Path, default=Path("runs/style"))
     words.add_argument("--style", help=f"a picture; default {STYLE} of the data")
-    words.add_argument("--steps", type=int, default=350)
+    words.add_argument("--steps", type=int, default=400)
     words.add_argument("--weight", type=float, default=3.0, help="of the style beside the content")
     words.add_argument("--limit", default="2m", help="time for the network that sees")
     given = words.parse_args()
