@@ -73,6 +73,11 @@ def bandwidth(megabytes: int = 256) -> float:
     return a.nbytes * max(2 / times["copy"].least, 3 / times["add"].least)
 
 
+def thread_counts(text: str) -> list[int]:
+    """Numbers from `1,2` or `1`, for argparse."""
+    return [int(word) for word in text.split(",")]
+
+
 def geometric_mean(values: list[float]) -> float:
     """The geometric mean, 0 of nothing."""
     return float(torch.tensor(values, dtype=torch.float64).log().mean().exp()) if values else 0.0

@@ -6,19 +6,20 @@ time over the time in which memory moves what must be moved: 12 bytes an element
 backward in float32 where the set is larger than a cache, 8 and 12 for instance, layer and group
 norm. "+ReLU" compares our norm with its ReLU to PyTorch's norm alone.
 
-    python benchmarks/norms.py [--quick] [--norm NAME] [--threads 1 2] [--compile] [--json FILE] [--plot FILE]
+    python benchmarks/norms.py [--quick] [--norm NAME] [--threads 1,2] [--compile] [--json FILE] [--plot FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from harness import bandwidth, geometric_mean, keep_pages, race
+from harness import bandwidth, geometric_mean, keep_pages, race, thread_counts
 from torch import Tensor, nn
 
 import visus.layers.norm as ours
@@ -90,8 +91,12 @@ WHAT = {"forward": forward, "both": both}
 def agree(mine: nn.Module, theirs: nn.Module, x: Tensor, g: Tensor) -> None:
     """Raise unless outputs and gradients agree to rounding."""
     found = [[m(x).detach(), *torch.autograd.grad(m(x), [x, *m.parameters()], g)] for m in (mine, theirs)]  # fmt: skip
-    if hasattr(mine, "gate"):  # the peer's own sums of the gate lose more digits than we allow
-        found = [f[:-1] for f in found]
+    if hasattr(mine, "gate"):
+        # The gate's gradient is a difference of two sums nearly equal. The composition takes each
+        # in float32 and is off by up to 0.4 % of its largest value, so ours answers to float64.
+        exact = copy.deepcopy(theirs).double()
+        found[1][-1], *_ = torch.autograd.grad(exact(x.double()), exact.gate, g.double())
+        found[1][-1] = found[1][-1].float()
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-3 * float(b.detach().abs().max() + 1))
 
@@ -192,7 +197,7 @@ def plot(lines: list[dict], file: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--norm", choices=NORMS, action="append")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=thread_counts, default=[1, 2], metavar="1,2")
     parser.add_argument("--quick", action="store_true", help="two shapes, shorter rounds")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json")

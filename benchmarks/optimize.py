@@ -6,7 +6,7 @@ interleaved in one process with one warmed allocator. First the loss curves of 5
 the same to rounding; what rounding alone does is measured by training the plain model once
 more from weights changed by one part in 10^7. `--compile` adds torch.compile as a second peer.
 
-    python benchmarks/optimize.py [--models small resnet18] [--threads 1 2] [--compile] [--json F]
+    python benchmarks/optimize.py [--models small resnet18] [--threads 1,2] [--compile] [--json F]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import keep_pages
+from harness import keep_pages, thread_counts
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -218,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--layouts", nargs="+", default=list(LAYOUTS), choices=list(LAYOUTS))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--threads", type=thread_counts, default=[1, 2], metavar="1,2")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=50, help="of the loss curves; 0: none")
     parser.add_argument("--compile", action="store_true", help="torch.compile as a peer too")

@@ -310,7 +310,7 @@ def _loss(nn, cls, inputs, attributes):
     return layer(nn, cls, reduction=reduction, **options)(x, target.long())
 
 
-@operator("NegativeLogLikelihoodLoss", "NLLLoss", node=0)
+@operator("NegativeLogLikelihoodLoss", "NLLLoss", node=18)
 def nll_loss(nn, opset, inputs, attributes, outputs):
     return [_loss(nn, "NLLLoss", inputs, attributes)]
 

@@ -98,7 +98,7 @@ def address(t: Tensor | None) -> int:
 
 def served(x: Tensor) -> bool:
     """Whether the C++ kernels take `x`."""
-    return x.device.type == "cpu" and x.numel() > 0 and _library()[0] is not None
+    return x.is_cpu and x.numel() > 0 and _library()[0] is not None
 
 
 # ---- the four passes ------------------------------------------------------------------

@@ -2,80 +2,102 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from visus.kernels.cpp_backend import ACTS, DTYPES, FORM, PAST, address, alike, function, layout
+from visus.kernels.cpp_backend import ACTS, DTYPES, FORM, PAST, alike, function, layout
 from visus.kernels.normalize import Running, Tensors, plane_size
 from visus.kernels.torch_backend import computing
 
+Spec = tuple[float, float | None, int]  # eps, constant gate or None, groups or 0
 
-class Job:
-    """One call: its tensors in the dtype that the kernels want, kept alive, and where they are."""
 
-    def __init__(self, x: Tensor, tensors: Tensors, eps: float, gate: float | None, groups: int):
-        self.x, self.last = layout(x)
-        self.kind = computing(x)
-        self.n, self.c, self.s = x.shape[0], x.shape[1], plane_size(x)
-        self.tensors = [
-            t if t is None or t.dtype == self.kind else t.to(self.kind) for t in tensors
-        ]
-        self.eps, self.groups, self.gate = eps, groups, gate
-        self.own = self.n * groups if groups else self.n * self.c if gate != 1 else 0
-        self.shared = 0 if groups or gate == 0 else self.c
+class Plan:
+    """What is the same in all calls for one shape, layout, dtype and algebra: the small layers
+    of a network live on it, where a call must cost less than the work."""
 
-    def saved_size(self) -> int:
-        """How many float64 numbers a backward needs: means and 1 / sigma of planes and channels."""
-        return 2 * (self.own + self.shared)
+    __slots__ = ("dense", "head", "kind", "last", "own", "saved", "shared", "tail")
 
-    def call(
-        self, y: Tensor, saved: Tensor, act: str, alpha: float, running: Running = None,
-        g: Tensor | None = None, grads: Any = (),
-    ) -> None:  # fmt: skip
-        """Forward, or with `g` backward, where y is dx."""
-        at, own = saved.data_ptr(), 8 * self.own
-        places = [address(t) for t in self.tensors]
-        places += [0] * (5 - len(places))
-        moved = (
-            (0, 0, 0.0)
-            if running is None
-            else (address(running[0]), address(running[1]), running[2])
-        )
-        given = [address(t) for t in grads]
-        function("visus_norm")(FORM.pack(
-            DTYPES[y.dtype], self.last, self.n, self.c, self.s, ACTS[act], self.groups,
-            torch.get_num_threads(), y.nbytes >= PAST,
-            self.x.data_ptr(), address(g), y.data_ptr(), *places, *moved[:2],
-            *given, *[0] * (3 - len(given)),
-            at, at + own, at + 2 * own, at + 2 * own + 8 * self.shared,
-            self.eps, alpha, 0.0 if self.gate is None else self.gate, moved[2],
+    def __init__(self, x: Tensor, spec: Spec, act: str, alpha: float):
+        eps, gate, groups = spec
+        given, self.last = layout(x)
+        self.dense, self.kind = given is x, computing(x)
+        n, c = x.shape[:2]
+        own = n * groups if groups else n * c if gate != 1 else 0
+        shared = 0 if groups or gate == 0 else c
+        self.own, self.shared, self.saved = 8 * own, 8 * shared, 2 * (own + shared)
+        size = n, c, plane_size(x)
+        self.head = (DTYPES[x.dtype], self.last, *size, ACTS[act], groups)
+        self.tail = eps, alpha, 0.0 if gate is None else gate
+
+    def call(self, x: Tensor, y: Tensor, saved: Tensor, places: tuple, running: tuple, g: int = 0, grads: tuple = (0, 0, 0)) -> None:  # fmt: skip
+        """Forward, or with `g` backward, where y is dx; all but tensors as addresses."""
+        at = saved.data_ptr()
+        shared = at + 2 * self.own
+        _kernel()(FORM.pack(
+            *self.head, torch.get_num_threads(), y.nbytes >= PAST, x.data_ptr(), g, y.data_ptr(), *places,
+            *running[:2], *grads, at, at + self.own, shared, shared + self.shared, *self.tail, running[2],
         ))  # fmt: skip
 
 
+_PLANS: dict[Any, Plan] = {}
+
+
+def _plan(x: Tensor, spec: Spec, act: str, alpha: float) -> Plan:
+    key = x.shape, x.stride(), x.dtype, spec, act, alpha
+    found = _PLANS.get(key)
+    if found is None:
+        if len(_PLANS) > 4096:  # sizes that never end
+            _PLANS.clear()
+        found = _PLANS[key] = Plan(x, spec, act, alpha)
+    return found
+
+
+@cache
+def _kernel() -> Any:
+    return function("visus_norm")
+
+
+def _as(kind: torch.dtype, tensors: Tensors) -> Tensors:
+    return [t if t is None or t.dtype is kind else t.to(kind) for t in tensors]
+
+
+def _places(tensors: Tensors) -> tuple:
+    found = [0 if t is None else t.data_ptr() for t in tensors]
+    return (*found, 0, 0, 0) if len(found) == 2 else tuple(found)
+
+
 def forward(
-    x: Tensor, tensors: Tensors, spec: tuple[float, float | None, int], act: str, alpha: float,
-    running: Running,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    x: Tensor, tensors: Tensors, spec: Spec, act: str, alpha: float, running: Running
+) -> tuple[Tensor, Tensor]:
     """y and what backward needs; running moments of the whole batch are updated."""
-    job = Job(x, tensors, *spec)
-    y = torch.empty_like(job.x)
-    saved = torch.empty(job.saved_size(), dtype=torch.float64)
-    job.call(y, saved, act, alpha, running)
-    if running is not None:
-        torch.autograd.graph.increment_version(running[0])
-        torch.autograd.graph.increment_version(running[1])
+    plan = _plan(x, spec, act, alpha)
+    x = x if plan.dense else layout(x)[0]
+    tensors = _as(plan.kind, tensors)
+    y, saved = torch.empty_like(x), torch.empty(plan.saved, dtype=torch.float64)
+    if running is None:
+        plan.call(x, y, saved, _places(tensors), (0, 0, 0.0))
+        return y, saved
+    mean, var, factor = running
+    plan.call(x, y, saved, _places(tensors), (mean.data_ptr(), var.data_ptr(), factor))
+    torch.autograd.graph.increment_version(mean)
+    torch.autograd.graph.increment_version(var)
     return y, saved
 
 
 def backward(
-    g: Tensor, x: Tensor, tensors: Tensors, saved: Tensor, spec: tuple[float, float | None, int],
-    act: str, alpha: float,
-) -> tuple[Tensor, Tensors]:  # fmt: skip
+    g: Tensor, x: Tensor, tensors: Tensors, saved: Tensor, spec: Spec, act: str, alpha: float
+) -> tuple[Tensor, Tensors]:
     """dx and the gradients of weight, bias and gate."""
-    job = Job(x, tensors, *spec)
-    dx = torch.empty_like(job.x)
-    grads = [None if t is None else torch.empty_like(t) for t in job.tensors[:3]]
-    job.call(dx, saved, act, alpha, None, alike(g, job.x, job.last), grads)
-    return dx, [*grads, *[None] * (len(tensors) - len(grads))]
+    plan = _plan(x, spec, act, alpha)
+    x = x if plan.dense else layout(x)[0]
+    g = alike(g, x, plan.last)
+    tensors = _as(plan.kind, tensors)
+    dx = torch.empty_like(x)
+    grads = [None if t is None else torch.empty_like(t) for t in tensors[:3]]
+    at = *(0 if t is None else t.data_ptr() for t in grads), 0
+    plan.call(x, dx, saved, _places(tensors), (0, 0, 0.0), g.data_ptr(), at[:3])
+    return dx, grads if len(tensors) == len(grads) else [*grads, *[None] * (len(tensors) - 3)]

@@ -207,7 +207,7 @@ def watched(x: Tensor) -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch.autograd.forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
-        or x.device.type == "meta"
+        or x.is_meta
     )
 
 
@@ -234,6 +234,8 @@ def normalize(
         return y
     if watched(x):
         return _traced(x, algebra, tensors, act, alpha, running)
+    if not torch.is_grad_enabled():
+        return algebra.forward(x, tensors, act, alpha, running)[0]
     return _Normalize.apply(algebra, act, alpha, running, x, *tensors)
 
 

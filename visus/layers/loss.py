@@ -88,6 +88,15 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         return counts if self.weight is None else counts * self.weight[target.where(counts, 0)]
 
 
+class NLLLoss(nn.NLLLoss):
+    """`-z_t` for log probabilities `z (N, K)` or `(N, K, *)` and class numbers t; torch.nn's.
+
+    Gradient: -1 / N at the true class, 0 elsewhere. With log softmax before it: cross entropy,
+    which computes both at once and is what a network's raw outputs want. Not in the recipe's table.
+    Source: Bishop 2006, eq. 4.108.
+    """
+
+
 @losses.member("l2")
 class MSELoss(nn.MSELoss):
     """`(y - t)^2`. Gradient: `2 (y - t) / n`: an outlier pulls in proportion to its distance."""
@@ -190,6 +199,14 @@ class KLDivLoss(nn.KLDivLoss):
 
 
 __all__ = [
-    "CrossEntropyLoss", "KLDivLoss", "KLLoss", "L1Loss", "LogisticLoss", "MSELoss",
-    "MarginRankingLoss", "SmoothL1Loss", "losses",
+    "CrossEntropyLoss",
+    "KLDivLoss",
+    "KLLoss",
+    "L1Loss",
+    "LogisticLoss",
+    "MSELoss",
+    "MarginRankingLoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+    "losses",
 ]  # fmt: skip

@@ -48,7 +48,6 @@ class InOneCall(Algebra):
             return super().forward(x, tensors, act, alpha, running)
         spec = self.cpp()
         gate = spec[1]
-        tensors = list(tensors)
         direct = running is not None and gate != 0 and running[0].dtype == computing(x)
         y, saved = cpp_norms.forward(x, tensors, spec, act, alpha, running if direct else None)
         observed = [] if direct or not self.observes else self._observed(x, saved)
@@ -69,7 +68,7 @@ class InOneCall(Algebra):
         found = super().outputs_like(x, tensors)
         if not served(x):
             return found
-        _, gate, groups = self.cpp()
+        _, gate, groups = self.cpp()  # as in Plan, but with sizes that may be symbols
         own = x.shape[0] * (groups or (0 if gate == 1 else x.shape[1]))
         size = 2 * (own + (0 if groups or gate == 0 else x.shape[1]))
         return [*found[: 1 + self.observes], x.new_empty(size, dtype=torch.float64)]

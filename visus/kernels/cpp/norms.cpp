@@ -4,7 +4,6 @@
 // Two kinds of algebra. Mixture: gate xhat_batch + (1 - gate) xhat_instance, which is batch norm
 // for gate 1 and instance norm for gate 0. Groups: moments over groups of channels of a sample.
 #include <memory>
-#include <vector>
 #include "planes.h"
 
 using namespace visus;
@@ -23,6 +22,7 @@ struct Args {
   double eps, alpha, constant, factor;
 };
 
+constexpr int64_t BESIDE = 256 << 10;  // bytes of a cut beside which the next one fits
 constexpr int64_t NEAR = 768 << 10;  // bytes of a cut that stays in the L2 cache of a core
 
 template <class T> struct Norm {
@@ -37,7 +37,9 @@ template <class T> struct Norm {
   std::unique_ptr<double[]> plane;  // (N, C) twice: mean and var, or the sums of h and h d
   std::unique_ptr<double[]> piece;  // (N, parts, C) twice
   std::unique_ptr<A[]> small;       // (N or 1, C) seven times
+  A* numbered[7];
   int64_t own;                      // stride of the small numbers over n
+  int64_t ahead = 0;                // from a cut to the next, where that fits beside it in the cache
 
   explicit Norm(const Args& args)
       : a(args), N(args.n), C(args.c), S(args.s), G(args.groups), last(args.last), fixed(args.fixed_mean),
@@ -45,6 +47,7 @@ template <class T> struct Norm {
     own = G || instance ? C : 0;
     plane.reset(new double[2 * N * C]);
     small.reset(new A[7 * (own ? N : 1) * C]);
+    for (int k = 0; k < 7; k++) numbered[k] = small.get() + k * (own ? N : 1) * C;
     if (last) {
       rows = std::max<int64_t>(16, (int64_t(1) << 16) / C);
       parts = (S + rows - 1) / rows;
@@ -54,7 +57,7 @@ template <class T> struct Norm {
 
   double* first(int64_t n) { return plane.get() + n * C; }
   double* second(int64_t n) { return plane.get() + (N + n) * C; }
-  A* number(int which, int64_t n) { return small.get() + (which * (own ? N : 1)) * C + n * own; }
+  A* number(int which, int64_t n) { return numbered[which] + n * own; }
   double weight(int64_t c) const { return a.weight ? double(((const A*)a.weight)[c]) : 1.0; }
   double bias(int64_t c) const { return a.bias ? double(((const A*)a.bias)[c]) : 0.0; }
   double gate(int64_t c) const { return a.gate ? double(((const A*)a.gate)[c]) : a.constant; }
@@ -76,6 +79,7 @@ template <class T> struct Norm {
       if (across) while (wide > 1 && (C + wide - 1) / wide < 2 * threads) wide = (wide + 1) / 2;
       if (across && threads > 1 && C % (wide * threads)) while (wide > 1 && ((C + wide - 1) / wide) % threads) wide--;
       const int64_t blocks = (C + wide - 1) / wide, items = across ? blocks : N * blocks;
+      if ((across ? N : 1) * wide * S * int64_t(sizeof(T)) * (g ? 2 : 1) <= BESIDE) ahead = wide * S;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
       for (int64_t i = 0; i < items; i++) {
         int64_t n0 = across ? 0 : i / blocks, n1 = across ? N : n0 + 1;
@@ -159,24 +163,24 @@ template <class T> struct Norm {
           read_rows(n, part, [&](int64_t r, int64_t count, double* m, double* v) { P::moments_rows(x + (n * S + r) * C, count, C, m, v); });
         else if (last)
           each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template apply_rows<ACT>(x + o, y + o, count, C, wide(n), alpha, a.past); });
-        else
-          for (int64_t c = c0; c < c1; c++) {
-            int64_t o = (n * C + c) * S;
-            if (phase == 0) P::moments(x + o, S, first(n)[c], second(n)[c]);
-            else P::template apply<ACT>(x + o, y + o, S, numbers(n, c), alpha, a.past);
-          }
+        else {
+            const int64_t o = (n * C + c0) * S;
+            if (phase == 0) P::moments_planes(x + o, c1 - c0, S, first(n) + c0, second(n) + c0);
+            else P::template apply_planes<ACT>(x + o, y + o, c1 - c0, S, wide(n, c0), alpha, a.past, ahead);
+        }
       }
   }
-  typename P::Wide wide(int64_t n) { return {number(0, n), number(1, n), number(2, n), number(3, n), number(4, n), number(5, n), number(6, n)}; }
-  Small<A> numbers(int64_t n, int64_t c) {
-    return {number(0, n)[c], number(1, n)[c], number(2, n)[c], number(3, n)[c], number(4, n)[c], number(5, n)[c], number(6, n)[c]};
+  typename P::Wide wide(int64_t n, int64_t c = 0) {
+    auto at = [&](int k) { return number(k, n) + c; };
+    return {at(0), at(2), at(3), at(4), at(5), at(6)};
   }
   VISUS_INLINE void center(int64_t n, int64_t c, double mean, double scale, double shift) {
     A hi = A(mean);
     number(0, n)[c] = hi;
-    number(1, n)[c] = A(mean - double(hi));
+    const double lo = mean - double(hi);  // what the kernels see of the mean is hi; the rest goes into the shift
+    number(1, n)[c] = A(lo);
     number(2, n)[c] = A(scale);
-    number(3, n)[c] = A(shift);
+    number(3, n)[c] = A(shift - lo * scale);
   }
 
   bool ready = false;  // the same numbers for all cuts are there
@@ -198,7 +202,7 @@ template <class T> struct Norm {
     run(step);
   }
 
-  // Moments -> saved means and 1 / sigma -> hi, lo, a, b. In backward (fresh false) from the saved.
+  // Moments -> saved means and 1 / sigma -> hi, lo, a, b - lo a. In backward (fresh false) from the saved.
   void scales(int64_t n0, int64_t n1, int64_t c0, int64_t c1, bool fresh) {
     if (G) return group_scales(n0, n1, c0, c1, fresh);
     if (batch && fresh && !fixed) batch_moments(n0, n1, c0, c1);
@@ -282,23 +286,24 @@ template <class T> struct Norm {
           });
         else if (last)
           each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template write_rows<ACT>(g + o, x + o, y + o, count, C, wide(n), alpha, a.past); });
-        else
-          for (int64_t c = c0; c < c1; c++) {
-            int64_t o = (n * C + c) * S;
-            if (phase == 0) P::template sums<ACT>(g + o, x + o, S, numbers(n, c), alpha, first(n)[c], second(n)[c]);
-            else P::template write<ACT>(g + o, x + o, y + o, S, numbers(n, c), alpha, a.past);
-          }
+        else {
+            const int64_t o = (n * C + c0) * S;
+            if (phase == 0) P::template sums_planes<ACT>(g + o, x + o, c1 - c0, S, wide(n, c0), alpha, first(n) + c0, second(n) + c0);
+            else P::template write_planes<ACT>(g + o, x + o, y + o, c1 - c0, S, wide(n, c0), alpha, a.past, ahead);
+        }
       }
   }
 
   VISUS_INLINE void slope(int64_t n, int64_t c, double p, double q, double r) {
     number(4, n)[c] = A(p);
     number(5, n)[c] = A(q);
-    number(6, n)[c] = A(r);
+    number(6, n)[c] = A(r - q * double(number(1, n)[c]));
   }
 
   // Sums of h and h d (d = x - center) -> p, q, r of dx = p h + q d + r.
   void pulls(int64_t n0, int64_t n1, int64_t c0, int64_t c1) {
+    for (int64_t n = n0; n < n1; n++)  // d was x - hi
+      for (int64_t c = c0; c < c1; c++) second(n)[c] -= double(number(1, n)[c]) * first(n)[c];
     if (G) return group_pulls(n0, n1, c0, c1);
     if (ready) return;
     const double count = double(N) * double(S), size = double(S);

@@ -7,7 +7,7 @@
 namespace visus {
 
 constexpr int64_t TILE = 4096;  // numbers that are summed before the sum goes on in float64
-constexpr int64_t AHEAD = 512;  // numbers that a read is ahead of its use
+
 
 // Count, mean and sum of squared deviations, merged by Chan, Golub and LeVeque 1983, (2.1).
 struct Moments {
@@ -21,13 +21,17 @@ struct Moments {
   }
 };
 
-// The numbers of a plane, or of the channels of a row: y = act((x - hi - lo) a + b).
-template <class A> struct Small { A hi, lo, a, b, p, q, r; };
+// The numbers of a plane, or of the channels of a row: y = act((x - hi) a + b), where b
+// carries what the mean is more than hi.
+template <class A> struct Small { A hi, a, b, p, q, r; };
 
 template <class T> struct Planes {
   typedef typename Of<T>::A A;
   typedef typename Of<T>::V V;
   static constexpr int L = lanes<A>;
+
+  // Ask for what the next cut will read.
+  static VISUS_INLINE void soon(const T* p, int64_t ahead) { __builtin_prefetch(p + ahead); }
 
   // ---- one contiguous plane ------------------------------------------------------------
 
@@ -57,15 +61,17 @@ template <class T> struct Planes {
     if (all.square != all.square) var = all.square;
   }
 
-  template <int ACT> static VISUS_APART void apply(const T* x, T* y, int64_t s, const Small<A>& k, A alpha, bool past) {
-    auto f = [&](V v) { return act<ACT>(((v - k.hi) - k.lo) * k.a + k.b, alpha); };
+  template <int ACT> static VISUS_APART void apply(const T* x, T* y, int64_t s, const Small<A>& k, A alpha, bool past, int64_t ahead) {
+    auto f = [&](V v) { return act<ACT>((v - k.hi) * k.a + k.b, alpha); };
     int64_t i = 0;
     if (past) {
       while (i < s && (uintptr_t(y + i) & (sizeof(T) * L - 1))) i++;
       if (i && i < L) store(y, f(load(x, int(i))), int(i)); else if (i) { past = false; i = 0; }
     }
-    if (past) for (; i + L <= s; i += L) stream(y + i, f(load(x + i)));
+    if (past) for (; i + L <= s; i += L) { soon(x + i, ahead); stream(y + i, f(load(x + i))); }
     for (; i + 2 * L <= s; i += 2 * L) {
+      soon(x + i, ahead);
+      soon(x + i + L, ahead);
       V u = f(load(x + i)), v = f(load(x + i + L));
       store(y + i, u);
       store(y + i + L, v);
@@ -81,7 +87,7 @@ template <class T> struct Planes {
       const T *gt = g + t, *xt = x + t;
       V h0[4] = {}, h1[4] = {};
       auto f = [&](V gv, V xv, int j) {
-        V d = (xv - k.hi) - k.lo;
+        V d = xv - k.hi;
         V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
         h0[j] += h;
         h1[j] += h * d;
@@ -97,9 +103,9 @@ template <class T> struct Planes {
     sx = tx;
   }
 
-  template <int ACT> static VISUS_APART void write(const T* g, const T* x, T* dx, int64_t s, const Small<A>& k, A alpha, bool past) {
+  template <int ACT> static VISUS_APART void write(const T* g, const T* x, T* dx, int64_t s, const Small<A>& k, A alpha, bool past, int64_t ahead) {
     auto f = [&](V gv, V xv) {
-      V d = (xv - k.hi) - k.lo;
+      V d = xv - k.hi;
       V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
       return h * k.p + (d * k.q + k.r);
     };
@@ -108,16 +114,109 @@ template <class T> struct Planes {
       while (i < s && (uintptr_t(dx + i) & (sizeof(T) * L - 1))) i++;
       if (i && i < L) store(dx, f(load(g, int(i)), load(x, int(i))), int(i)); else if (i) { past = false; i = 0; }
     }
-    if (past) for (; i + L <= s; i += L) stream(dx + i, f(load(g + i), load(x + i)));
-    for (; i + L <= s; i += L) store(dx + i, f(load(g + i), load(x + i)));
+    for (; i + L <= s; i += L) {
+      soon(g + i, ahead);
+      soon(x + i, ahead);
+      V v = f(load(g + i), load(x + i));
+      if (past) stream(dx + i, v); else store(dx + i, v);
+    }
     if (i < s) store(dx + i, f(load(g + i, int(s - i)), load(x + i, int(s - i))), int(s - i));
+  }
+
+  // ---- planes one after another --------------------------------------------------------
+  // Small ones without a call for each.
+
+  // Numbers by plane or by channel, each an array.
+  struct Wide { const A *hi, *a, *b, *p, *q, *r; };
+  static VISUS_INLINE Small<A> number(const Wide& k, int64_t c) { return {k.hi[c], k.a[c], k.b[c], k.p[c], k.q[c], k.r[c]}; }
+  static constexpr int64_t SMALL = 16 * L;
+
+  // f(j, i, many) for the vectors of a small plane, j counting them: many = L, or fewer at the end
+  template <class F> static VISUS_INLINE void vectors(int64_t s, F f) {
+    int64_t i = 0;
+    for (; i + 2 * L <= s; i += 2 * L) { f(0, i, std::integral_constant<int, L>()); f(1, i + L, std::integral_constant<int, L>()); }
+    if (i + L <= s) { f(0, i, std::integral_constant<int, L>()); i += L; }
+    if (i < s) f(1, i, int(s - i));
+  }
+
+  static void moments_planes(const T* x, int64_t planes, int64_t s, double* mean, double* var) {
+    if (s <= SMALL) return small_moments(x, planes, s, mean, var);
+    for (int64_t c = 0; c < planes; c++) moments(x + c * s, s, mean[c], var[c]);
+  }
+  static VISUS_APART void small_moments(const T* x, int64_t planes, int64_t s, double* mean, double* var) {
+    const A share = A(1) / A(s);
+    const double inverse = 1.0 / double(s);
+    for (int64_t c = 0; c < planes; c++, x += s) {
+      V t[2] = {}, d1[2] = {}, d2[2] = {};
+      vectors(s, [&](int j, int64_t i, auto w) { t[j] += at(x + i, w); });
+      const A k = total(t[0] + t[1]) * share;
+      vectors(s, [&](int j, int64_t i, auto w) {
+        V d = at(x + i, w) - k;
+        if constexpr (std::is_same_v<decltype(w), int>) d = only<A>(d, w);
+        d1[j] += d;
+        d2[j] += d * d;
+      });
+      const double m = total(d1[0] + d1[1]), v = total(d2[0] + d2[1]) - m * m * inverse;
+      mean[c] = double(k) + m * inverse;
+      var[c] = v < 0 ? 0.0 : v * inverse;
+    }
+  }
+
+  template <int ACT> static VISUS_APART void apply_planes(const T* x, T* y, int64_t planes, int64_t s, const Wide& k, A alpha, bool past, int64_t ahead) {
+    if (s > SMALL) {
+      for (int64_t c = 0; c < planes; c++) apply<ACT>(x + c * s, y + c * s, s, number(k, c), alpha, past, ahead);
+      return;
+    }
+    past = streams(y, s, past);
+    for (int64_t c = 0; c < planes; c++, x += s, y += s) {
+      const V hi = all(k.hi[c]), a = all(k.a[c]), b = all(k.b[c]);
+      vectors(s, [&](int, int64_t i, auto w) {
+        soon(x + i, ahead);
+        put(y + i, act<ACT>((at(x + i, w) - hi) * a + b, alpha), w, past);
+      });
+    }
+  }
+
+  template <int ACT> static VISUS_APART void sums_planes(const T* g, const T* x, int64_t planes, int64_t s, const Wide& k, A alpha, double* sg, double* sx) {
+    if (s > SMALL) {
+      for (int64_t c = 0; c < planes; c++) sums<ACT>(g + c * s, x + c * s, s, number(k, c), alpha, sg[c], sx[c]);
+      return;
+    }
+    for (int64_t c = 0; c < planes; c++, x += s, g += s) {
+      const V hi = all(k.hi[c]), a = all(k.a[c]), b = all(k.b[c]);
+      V h0[2] = {}, h1[2] = {};
+      vectors(s, [&](int j, int64_t i, auto w) {
+        V d = at(x + i, w) - hi, v = at(g + i, w);
+        V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, alpha);
+        h0[j] += h;
+        h1[j] += h * d;
+      });
+      sg[c] = exact(h0[0] + h0[1]);
+      sx[c] = exact(h1[0] + h1[1]);
+    }
+  }
+
+  template <int ACT> static VISUS_APART void write_planes(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Wide& k, A alpha, bool past, int64_t ahead) {
+    if (s > SMALL) {
+      for (int64_t c = 0; c < planes; c++) write<ACT>(g + c * s, x + c * s, dx + c * s, s, number(k, c), alpha, past, ahead);
+      return;
+    }
+    past = streams(dx, s, past);
+    for (int64_t c = 0; c < planes; c++, x += s, g += s, dx += s) {
+      const V hi = all(k.hi[c]), a = all(k.a[c]), b = all(k.b[c]), p = all(k.p[c]), q = all(k.q[c]), r = all(k.r[c]);
+      vectors(s, [&](int, int64_t i, auto w) {
+        soon(x + i, ahead);
+        soon(g + i, ahead);
+        V d = at(x + i, w) - hi, v = at(g + i, w);
+        V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, alpha);
+        put(dx + i, h * p + (d * q + r), w, past);
+      });
+    }
   }
 
   // ---- rows of C channels --------------------------------------------------------------
   // Four rows at a time, so that the numbers of a channel are read once for all of them.
 
-  // Numbers by channel, each an array over c.
-  struct Wide { const A *hi, *lo, *a, *b, *p, *q, *r; };
   static constexpr int ROWS = 4;
   static constexpr int64_t CHUNK = 1024;  // channels at a time
 
@@ -133,10 +232,11 @@ template <class T> struct Planes {
   template <class P, class N> static VISUS_INLINE void put(P* p, V v, N n, bool past) {
     if constexpr (std::is_same_v<N, int>) store(p, v, n); else if (past) stream(p, v); else store(p, v);
   }
-  // f(i, how many rows): ROWS at a time, then one by one
-  template <class F> static VISUS_INLINE void down(int64_t rows, F f) {
+  // f(i, how many rows): ROWS short ones at a time, then one by one. Longer ones side by side
+  // would be more streams than the processor's prefetchers follow.
+  template <class F> static VISUS_INLINE void down(int64_t rows, int64_t c, F f) {
     int64_t i = 0;
-    for (; i + ROWS <= rows; i += ROWS) f(i, std::integral_constant<int, ROWS>());
+    if (c * int64_t(sizeof(T)) <= 512) for (; i + ROWS <= rows; i += ROWS) f(i, std::integral_constant<int, ROWS>());
     for (; i < rows; i++) f(i, std::integral_constant<int, 1>());
   }
   static int64_t tile_rows(int64_t c) { return std::max<int64_t>(8, std::min<int64_t>(256, 32768 / c)); }
@@ -152,7 +252,7 @@ template <class T> struct Planes {
       const int64_t n = std::min(step, rows - t);
       const T* xt = x + t * c;
       for (int64_t j = 0; j < width; j++) k[j] = d1[j] = d2[j] = 0;
-      down(n, [&](int64_t i, auto many) {
+      down(n, width, [&](int64_t i, auto many) {
         along(width, [&](int64_t j, auto w) {
           V s = load(k + j);
           for (int r = 0; r < many; r++) s += at(xt + (i + r) * c + j, w);
@@ -161,7 +261,7 @@ template <class T> struct Planes {
       });
       const A share = A(1) / A(n);
       for (int64_t j = 0; j < width; j++) k[j] *= share;
-      down(n, [&](int64_t i, auto many) {
+      down(n, width, [&](int64_t i, auto many) {
         along(width, [&](int64_t j, auto w) {
           V m = load(k + j), s1 = load(d1 + j), s2 = load(d2 + j);
           for (int r = 0; r < many; r++) { V d = at(xt + (i + r) * c + j, w) - m; s1 += d; s2 += d * d; }
@@ -188,12 +288,12 @@ template <class T> struct Planes {
 
   template <int ACT> static VISUS_APART void apply_rows(const T* x, T* y, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
     past = streams(y, c, past);
-    down(rows, [&](int64_t i, auto many) {
+    down(rows, c, [&](int64_t i, auto many) {
       along(c, [&](int64_t j, auto w) {
-        V hi = at(k.hi + j, w), lo = at(k.lo + j, w), a = at(k.a + j, w), b = at(k.b + j, w);
+        V hi = at(k.hi + j, w), a = at(k.a + j, w), b = at(k.b + j, w);
         for (int r = 0; r < many; r++) {
           const int64_t o = (i + r) * c + j;
-          put(y + o, act<ACT>(((at(x + o, w) - hi) - lo) * a + b, alpha), w, past);
+          put(y + o, act<ACT>((at(x + o, w) - hi) * a + b, alpha), w, past);
         }
       });
     });
@@ -202,7 +302,7 @@ template <class T> struct Planes {
   // Adds to sg[c], sx[c].
   template <int ACT> static VISUS_APART void sums_rows(const T* g, const T* x, int64_t rows, int64_t c, const Wide& k, A alpha, double* sg, double* sx) {
     for (int64_t j = 0; j < c; j += CHUNK) {
-      const Wide part = {k.hi + j, k.lo + j, k.a + j, k.b + j, k.p + j, k.q + j, k.r + j};
+      const Wide part = {k.hi + j, k.a + j, k.b + j, k.p + j, k.q + j, k.r + j};
       sums_chunk<ACT>(g + j, x + j, rows, std::min(CHUNK, c - j), c, part, alpha, sg + j, sx + j);
     }
   }
@@ -210,13 +310,13 @@ template <class T> struct Planes {
     A h0[CHUNK + L], h1[CHUNK + L];
     for (int64_t t = 0; t < rows; t += 64) {
       for (int64_t j = 0; j < width; j++) h0[j] = h1[j] = 0;
-      down(std::min<int64_t>(64, rows - t), [&](int64_t i, auto many) {
+      down(std::min<int64_t>(64, rows - t), width, [&](int64_t i, auto many) {
         along(width, [&](int64_t j, auto w) {
-          V hi = at(k.hi + j, w), lo = at(k.lo + j, w), a{}, b{}, s0 = load(h0 + j), s1 = load(h1 + j);
+          V hi = at(k.hi + j, w), a{}, b{}, s0 = load(h0 + j), s1 = load(h1 + j);
           if constexpr (ACT != NONE) a = at(k.a + j, w), b = at(k.b + j, w);
           for (int r = 0; r < many; r++) {
             const int64_t o = (t + i + r) * c + j;
-            V d = (at(x + o, w) - hi) - lo;
+            V d = at(x + o, w) - hi;
             V h = ACT == NONE ? at(g + o, w) : pull<ACT>(at(g + o, w), d * a + b, alpha);
             s0 += h;
             s1 += h * d;
@@ -231,13 +331,13 @@ template <class T> struct Planes {
 
   template <int ACT> static VISUS_APART void write_rows(const T* g, const T* x, T* dx, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
     past = streams(dx, c, past);
-    down(rows, [&](int64_t i, auto many) {
+    down(rows, c, [&](int64_t i, auto many) {
       along(c, [&](int64_t j, auto w) {
-        V hi = at(k.hi + j, w), lo = at(k.lo + j, w), p = at(k.p + j, w), q = at(k.q + j, w), s = at(k.r + j, w), a{}, b{};
+        V hi = at(k.hi + j, w), p = at(k.p + j, w), q = at(k.q + j, w), s = at(k.r + j, w), a{}, b{};
         if constexpr (ACT != NONE) a = at(k.a + j, w), b = at(k.b + j, w);
         for (int r = 0; r < many; r++) {
           const int64_t o = (i + r) * c + j;
-          V d = (at(x + o, w) - hi) - lo;
+          V d = at(x + o, w) - hi;
           V h = ACT == NONE ? at(g + o, w) : pull<ACT>(at(g + o, w), d * a + b, alpha);
           put(dx + o, h * p + (d * q + s), w, past);
         }

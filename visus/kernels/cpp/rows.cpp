@@ -17,9 +17,11 @@ struct Args {
   double eps, alpha;
 };
 
+constexpr int64_t SHORT = 2048;   // rows up to here go four at a time
 constexpr int64_t LONG = 16384;   // rows from here on share their columns among the threads
 constexpr int64_t ROUND = 32;     // rows that are summed in the dtype before float64
-constexpr int64_t COLUMNS = 2048;
+constexpr int64_t COLUMNS = 1024;
+constexpr int64_t HELD = 4 << 20; // bytes of x and g that are still near when their dx is written
 
 template <class T, int ACT> struct Layer {
   typedef Planes<T> P;
@@ -57,8 +59,83 @@ template <class T, int ACT> struct Layer {
 
   void forward_rows() {
     const bool past = streams(y, K);
+    if (K <= SHORT) {
+      const int64_t blocks = (M + 3) / 4;
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+      for (int64_t i = 0; i < blocks; i++)
+        if (4 * i + 4 <= M) forward_few<4>(4 * i, past); else for (int64_t k = 4 * i; k < M; k++) forward_few<1>(k, past);
+      return;
+    }
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int64_t i = 0; i < M; i++) forward_row(i, past);
+  }
+
+  // ---- R short rows at once ------------------------------------------------------------
+  // Weights are read once for all of them, and their sums are folded together.
+
+  typedef Some<A> Four;
+  template <class F> VISUS_INLINE void columns(F f) const { P::along(K, f); }
+  template <class N> VISUS_INLINE V number(const A* p, int64_t j, N n, A other) const { return p ? P::at(p + j, n) : all(other); }
+
+  template <int R> VISUS_APART void forward_few(int64_t i, bool past) {
+    const T* r = x + i * K;
+    T* o = y + i * K;
+    V t[4] = {}, t2[4] = {};
+    for (int k = 0; k < R; k++) columns([&](int64_t j, auto n) { t[k] += P::at(r + k * K + j, n); });
+    const A share = A(1) / A(K);
+    const Four high = fold(t) * share;
+    for (int k = 0; k < R; k++) {
+      V d1 = {}, d2 = {};
+      columns([&](int64_t j, auto n) {
+        V d = P::at(r + k * K + j, n) - high[k];
+        if constexpr (std::is_same_v<decltype(n), int>) d = only<A>(d, n);
+        d1 += d;
+        d2 += d * d;
+      });
+      t[k] = d1, t2[k] = d2;
+    }
+    const Four low = fold(t) * share;
+    Four var = fold(t2) * share - low * low, s;
+    for (int k = 0; k < R; k++) {
+      s[k] = A(1) / std::sqrt((var[k] < 0 ? A(0) : var[k]) + A(a.eps));
+      hi[i + k] = high[k], lo[i + k] = low[k], inverse[i + k] = s[k];
+    }
+    const Four off = -low * s;
+    for (int k = 0; k < R; k++)
+      columns([&](int64_t j, auto n) {
+        V v = (P::at(r + k * K + j, n) - high[k]) * s[k] + off[k];
+        P::put(o + k * K + j, act<ACT>(v * number(weight, j, n, 1) + number(bias, j, n, 0), alpha), n, past);
+      });
+  }
+
+  template <int R> VISUS_APART void backward_few(int64_t i, A* dw, A* db, bool past) const {
+    const int64_t at = i * K;
+    V t1[4] = {}, t2[4] = {};
+    A off[R];
+    for (int k = 0; k < R; k++) off[k] = -lo[i + k] * inverse[i + k];
+    auto pulled = [&](int k, int64_t j, auto n, V d, V w) {
+      V v = P::at(g + at + k * K + j, n);
+      return ACT == NONE ? v : pull<ACT>(v, (d * inverse[i + k] + off[k]) * w + number(bias, j, n, 0), alpha);
+    };
+    for (int k = 0; k < R; k++) {
+      V s1 = {}, s2 = {};
+      columns([&](int64_t j, auto n) {
+        const V w = number(weight, j, n, 1), d = P::at(x + at + k * K + j, n) - hi[i + k], h = w * pulled(k, j, n, d, w);
+        s1 += h;
+        s2 += h * d;
+      });
+      t1[k] = s1, t2[k] = s2;
+    }
+    const Four h = fold(t1), hd = fold(t2);
+    for (int k = 0; k < R; k++) {
+      const A s = inverse[i + k], l = lo[i + k], q = (hd[k] - l * h[k]) / A(K) * s * s * s, c = l * q - h[k] / A(K) * s;
+      columns([&](int64_t j, auto n) {
+        const V w = number(weight, j, n, 1), d = P::at(x + at + k * K + j, n) - hi[i + k], e = pulled(k, j, n, d, w);
+        P::put(y + at + k * K + j, (w * e) * s + (c - d * q), n, past);
+        store(dw + j, load(dw + j) + e * (d * s + off[k]));
+        store(db + j, load(db + j) + e);
+      });
+    }
   }
   VISUS_APART void forward_row(int64_t i, bool past) {
     const T* r = x + i * K;
@@ -79,48 +156,53 @@ template <class T, int ACT> struct Layer {
     }
   }
 
-  // h and d of L numbers of row i
-  VISUS_INLINE V pulled(int64_t i, int64_t j, int64_t n, V& d, V w) const {
-    d = (at(x + i * K + j, n) - hi[i]) - lo[i];
-    V v = at(g + i * K + j, n);
-    return ACT == NONE ? v : pull<ACT>(v, (d * inverse[i]) * w + number(bias, j, n, 0), alpha);
+  // What h is made of: x - hi of columns j on of row i, and the rest of the mean over sigma.
+  template <class N> VISUS_INLINE V pulled(int64_t i, int64_t j, N n, V d, V w, A off) const {
+    V v = P::at(g + i * K + j, n);
+    return ACT == NONE ? v : pull<ACT>(v, (d * inverse[i] + off) * w + number(bias, j, n, 0), alpha);
   }
   VISUS_APART void sum_row(int64_t i, A& p, A& q) const {
     double t1 = 0, t2 = 0;
-    for (int64_t t = 0; t < K; t += TILE) {
-      V s1[2] = {}, s2[2] = {};
-      const int64_t end = std::min(K, t + TILE);
-      auto one = [&](int64_t j, int k) {
-        V w = number(weight, j, end - j, 1), d, h = w * pulled(i, j, end - j, d, w);
-        s1[k] += h;
-        s2[k] += h * d;
-      };
-      int64_t j = t;
-      for (; j + 2 * L <= end; j += 2 * L) { one(j, 0); one(j + L, 1); }
-      for (; j < end; j += L) one(j, 0);
-      t1 += exact(s1[0] + s1[1]);
-      t2 += exact(s2[0] + s2[1]);
-    }
+    sum_part(i, 0, K, t1, t2);
     const double r = inverse[i];
     p = A(t1 / double(K));
     q = A(t2 / double(K) * r * r);
   }
-  // dx of columns [j0, j1) of row i, and what they add to dw, db.
-  VISUS_APART void write_row(int64_t i, int64_t j0, int64_t j1, A p, A q, A* dw, A* db, bool past) const {
-    const A s = inverse[i];
-    for (int64_t j = j0; j < j1; j += L) {
-      const int64_t n = j1 - j;
-      V w = number(weight, j, n, 1), d, h = pulled(i, j, n, d, w);
-      put(y + i * K + j, (w * h - p - d * q) * s, n, past);
-      if (dw) store(dw + j - j0, load(dw + j - j0) + h * (d * s));
-      if (db) store(db + j - j0, load(db + j - j0) + h);
+  // Adds the sums of columns [j0, j1) of row i.
+  VISUS_APART void sum_part(int64_t i, int64_t j0, int64_t j1, double& t1, double& t2) const {
+    const A off = -lo[i] * inverse[i];
+    for (int64_t t = j0; t < j1; t += TILE) {
+      V s1[2] = {}, s2[2] = {};
+      P::vectors(std::min(TILE, j1 - t), [&](int k, int64_t o, auto n) {
+        const int64_t j = t + o;
+        V w = number(weight, j, n, 1), d = P::at(x + i * K + j, n) - hi[i], h = w * pulled(i, j, n, d, w, off);
+        s1[k] += h;
+        s2[k] += h * d;
+      });
+      const double h = exact(s1[0] + s1[1]);
+      t1 += h;
+      t2 += exact(s2[0] + s2[1]) - h * double(lo[i]);
     }
   }
+  // dx of columns [j0, j1) of row i, and what they add to dw, db.
+  VISUS_APART void write_row(int64_t i, int64_t j0, int64_t j1, A p, A q, A* dw, A* db, bool past) const {
+    const A s = inverse[i], off = -lo[i] * s, slope = q * s, c = lo[i] * slope - p * s;
+    P::along(j1 - j0, [&](int64_t k, auto n) {
+      const int64_t j = j0 + k;
+      P::soon(x + i * K + j, K);
+      P::soon(g + i * K + j, K);
+      V w = number(weight, j, n, 1), d = P::at(x + i * K + j, n) - hi[i], h = pulled(i, j, n, d, w, off);
+      P::put(y + i * K + j, (w * h) * s + (c - d * slope), n, past);
+      if (dw) store(dw + k, load(dw + k) + h * (d * s + off));
+      if (db) store(db + k, load(db + k) + h);
+    });
+  }
   void backward_rows() {
-    total.reset(new double[2 * K * (K < LONG ? threads : 1)]());
     const bool past = streams(y, K);
-    if (K < LONG) short_rows(past); else long_rows(past);
-    finish(K < LONG ? threads : 1);
+    if (K >= LONG) return long_rows(past);
+    total.reset(new double[2 * K * threads]());
+    short_rows(past);
+    finish(threads);
   }
   void short_rows(bool past) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -132,7 +214,13 @@ template <class T, int ACT> struct Layer {
       for (int64_t t = 0; t < threads; t++) {
         double* mine = total.get() + t * 2 * K;
         for (int64_t i0 = t * count; i0 < std::min(M, (t + 1) * count); i0 += ROUND) {
-          for (int64_t i = i0; i < std::min({M, (t + 1) * count, i0 + ROUND}); i++) {
+          const int64_t i1 = std::min({M, (t + 1) * count, i0 + ROUND});
+          int64_t i = i0;
+          if (K <= SHORT) {
+            for (; i + 4 <= i1; i += 4) backward_few<4>(i, dw, db, past);
+            for (; i < i1; i++) backward_few<1>(i, dw, db, past);
+          }
+          for (; i < i1; i++) {
             A p, q;
             sum_row(i, p, q);
             write_row(i, 0, K, p, q, dw, db, past);
@@ -145,22 +233,36 @@ template <class T, int ACT> struct Layer {
   static void drain(double* w, double* b, A* dw, A* db, int64_t n) {
     for (int64_t j = 0; j < n; j++) { w[j] += dw[j]; b[j] += db[j]; dw[j] = db[j] = 0; }
   }
+  // Rows by blocks that are read from memory once: first their sums, then column by column their
+  // dx and what they add to the gradients of the weights.
   void long_rows(bool past) {
-    std::unique_ptr<A[]> means(new A[2 * M]);
+    const int64_t fit = HELD / (2 * K * int64_t(sizeof(T))), block = fit < std::max(4, threads) ? M : std::min(fit, ROUND);
+    const int64_t wide = K * int64_t(sizeof(A)) <= HELD / 8 ? K : 8192;  // longer weights are read once for all rows
+    std::unique_ptr<double[]> means(new double[2 * M]());
+    for (void* out : {a.dweight, a.dbias}) if (out) memset(out, 0, K * sizeof(A));
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    for (int64_t i0 = 0; i0 < M; i0 += block) {
+      const int64_t i1 = std::min(M, i0 + block);
+      const int64_t some = (i1 - i0 + threads - 1) / threads;
 #pragma omp for schedule(static)
-      for (int64_t i = 0; i < M; i++) sum_row(i, means[2 * i], means[2 * i + 1]);
-      A part[2 * COLUMNS] = {};
+      for (int64_t t = i0; t < i1; t += some)
+        for (int64_t j = 0; j < K; j += wide)
+          for (int64_t i = t; i < std::min(i1, t + some); i++) sum_part(i, j, std::min(K, j + wide), means[2 * i], means[2 * i + 1]);
 #pragma omp for schedule(static)
       for (int64_t j = 0; j < K; j += COLUMNS) {
+        A part[2 * COLUMNS] = {};
         const int64_t end = std::min(K, j + COLUMNS);
-        for (int64_t i = 0; i < M; i++) {
-          write_row(i, j, end, means[2 * i], means[2 * i + 1], part, part + COLUMNS, past);
-          if (i % ROUND == ROUND - 1 || i == M - 1) drain(total.get() + j, total.get() + K + j, part, part + COLUMNS, end - j);
+        for (int64_t i = i0; i < i1; i++) {
+          const double r = inverse[i];
+          write_row(i, j, end, A(means[2 * i] / double(K)), A(means[2 * i + 1] / double(K) * r * r), part, part + COLUMNS, past);
         }
+        add(a.dweight, part, j, end);
+        add(a.dbias, part + COLUMNS, j, end);
       }
     }
+  }
+  static void add(void* out, const A* part, int64_t j, int64_t end) {
+    if (out) for (int64_t k = j; k < end; k++) ((A*)out)[k] += part[k - j];
   }
   void finish(int parts) {
     for (int64_t j = 0; j < K; j++) {

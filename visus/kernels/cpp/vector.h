@@ -159,6 +159,22 @@ VISUS_INLINE double total(VD v) {
 #endif
 }
 
+// The sums of four vectors, side by side.
+template <class A> using Some __attribute__((vector_size(4 * sizeof(A)))) = A;
+VISUS_INLINE Some<double> fold(const VD* t) { return Some<double>{total(t[0]), total(t[1]), total(t[2]), total(t[3])}; }
+VISUS_INLINE Some<float> fold(const VF* t) {
+#if defined(__AVX512F__)
+  const __m512 a = (__m512)t[0], b = (__m512)t[1], c = (__m512)t[2], d = (__m512)t[3];
+  const __m512d p = (__m512d)_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const __m512d q = (__m512d)_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  const __m512 s = _mm512_add_ps((__m512)_mm512_unpacklo_pd(p, q), (__m512)_mm512_unpackhi_pd(p, q));
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), (__m256)_mm512_extractf64x4_pd((__m512d)s, 1));
+  return (Some<float>)_mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+#else
+  return Some<float>{total(t[0]), total(t[1]), total(t[2]), total(t[3])};
+#endif
+}
+
 // The same in float64: the halves are widened before they are added.
 VISUS_INLINE double exact(VD v) { return total(v); }
 VISUS_INLINE double exact(VF v) {
