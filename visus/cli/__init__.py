@@ -3,7 +3,18 @@
 One file a command (or two that belong together); the order of these imports is that of the help.
 """
 
-from visus.cli import train, tune, watch, inspect, evaluate, predict, export, report  # noqa: I001
+from visus.cli import train, tune, watch, inspect, evaluate, predict, export, report, bench  # noqa: I001
 from visus.cli.entry import main
 
-__all__ = ["evaluate", "export", "inspect", "main", "predict", "report", "train", "tune", "watch"]
+__all__ = [
+    "bench",
+    "evaluate",
+    "export",
+    "inspect",
+    "main",
+    "predict",
+    "report",
+    "train",
+    "tune",
+    "watch",
+]
