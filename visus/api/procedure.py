@@ -23,7 +23,6 @@ from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
-from visus.training.tasks import make_task
 
 SHEET = 24  # jittered samples shown in the report
 
@@ -110,7 +109,7 @@ def _procedure(
     world = ranks.world()
     dataset = ranks.prepared(world, data, recipe, folder, ledger)
     cure = request.get("cure", "on") if world.size == 1 else "off"  # a fork is one process
-    case = Case(recipe, dataset, folder, ledger, model, cure, ask, began)
+    case = Case(folder, ledger, recipe, dataset, model, cure, ask, began)
     if world.main:
         _opening(case)
     session = case.carry_out()
@@ -164,7 +163,7 @@ def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> 
     batch = dataset.train.batch(order).float() / 255
     seen, _ = jitter(batch, dataset.train.targets[order], recipe.seed, 0)
     shown = (seen.clamp(0, 1) * 255).round().to(torch.uint8)
-    labels = make_task(recipe.task.name, dataset).labels(dataset.train.targets[order])
+    labels = [dataset.classes[target] for target in dataset.train.targets[order].tolist()]
     items = [
         {"png": images.thumbnail(image), "label": label}
         for image, label in zip(shown, labels, strict=True)

@@ -1,6 +1,6 @@
 """A case: one run from its first step to its last, with the doctor at it.
 
-    case = Case(asked, dataset, folder, ledger, ...)
+    case = Case(folder, ledger, asked, dataset)
     session = case.carry_out()      # trained, treated where a trial proved it; finished or stopped
 
 What was decided is in the ledger, so a run that is killed and resumed decides nothing twice and
@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -22,12 +21,11 @@ from visus import training
 from visus.api import procedure_checks as checks
 from visus.api import procedure_treat as treating
 from visus.api.procedure_errors import read_errors
+from visus.api.procedure_record import Record
 from visus.api.procedure_watch import Watch, call
-from visus.doctor.remedies import remedies
-from visus.doctor.rules import finding
 from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
-from visus.ledger import Ledger, Line
+from visus.ledger import Line
 from visus.training.session import RECIPE
 
 FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
@@ -36,13 +34,11 @@ SURE = 0.5  # confidence from which a finding calls for a trial
 
 
 @dataclass
-class Case:
-    """`cure`: "on", "off" or "ask" (then `ask(trial)` says whether to keep what a trial proved)."""
+class Case(Record):
+    """`cure`: "on" or "off"; `ask(trial)`, where given, says whether to keep what a trial proved."""
 
     asked: training.Recipe
     dataset: Any
-    folder: Path
-    ledger: Ledger
     network: nn.Module | None = None
     cure: str = "on"
     ask: Callable[[Line], bool] | None = None
@@ -54,42 +50,6 @@ class Case:
             session = self._open()
             if not self._examined(session):
                 return session
-
-    # Ledger.
-
-    @property
-    def past(self) -> list[Line]:
-        """What the run's ledger says so far."""
-        return book.read(self.folder)
-
-    def done(self, name: str) -> Line | None:
-        """The newest line of a stage of this attempt, or None where it was not reached yet."""
-        lines = self.past
-        restarts = [n for n, line in enumerate(lines) if line.get("restart")]
-        lines = lines[restarts[-1] :] if restarts else lines
-        found = [line for line in book.select(lines, "stage") if line["name"] == name]
-        return found[-1] if found else None
-
-    def stage(self, name: str, decided: str, evidence: dict[str, Any], began: float) -> None:
-        """Write a step of the procedure into the ledger."""
-        seconds = round(time.monotonic() - began, 3)
-        self.ledger.write("stage", name=name, decided=decided, evidence=evidence, seconds=seconds)
-
-    def reading(
-        self, decided: str, symptoms: dict[str, float], evidence: dict[str, Any], step: int
-    ) -> None:
-        """Findings that the errors of the epochs speak of."""
-        for name, sure in symptoms.items():
-            cures = [f"{make.__doc__.splitlines()[0].rstrip('.').lower()}" for make in remedies.values() if name in make.cures]  # type: ignore[attr-defined, union-attr]  # fmt: skip
-            numbers = {k: v for k, v in evidence.items() if isinstance(v, float)}
-            self.findings([{"id": name, **finding("warning", sure, "network", step, decided, cures, **numbers)}])  # fmt: skip
-
-    def findings(self, found: list[dict[str, Any]]) -> None:
-        """Write findings that are not on record yet."""
-        known = {line["id"] for line in book.select(self.past, "finding")}
-        for item in found:
-            if item["id"] not in known:
-                self.ledger.write("finding", **item)
 
     # Opening.
 
@@ -183,7 +143,7 @@ class Case:
     ) -> bool:  # fmt: skip
         found = watch.findings()
         self.findings(found)
-        symptoms, sick = call(found, losses, self._evidence(), broken)
+        symptoms, sick = call(found, losses, self.checks(), broken)
         evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
         evidence |= {f"finding {name}": value for name, value in symptoms.items()}
         kept = self._treat("first steps", session, symptoms, evidence, sick, began)
@@ -216,16 +176,6 @@ class Case:
         new = book.select(self.past[len(past) :], "trial")
         return (new[0]["round_steps"] if new else 0.0) + (lost.step if lost else 0)
 
-    def _evidence(self) -> dict[str, Any]:
-        """What the checks before the first step found."""
-        names = ("baseline", "first weights", "one batch")
-        lines = {
-            line["name"]: line for line in book.select(self.past, "stage") if line["name"] in names
-        }
-        return {
-            name: {"decided": line["decided"], **line["evidence"]} for name, line in lines.items()
-        }
-
     # Midway, and where the loss breaks.
 
     def _midway_due(self, session: training.Session) -> bool:
@@ -238,7 +188,7 @@ class Case:
         """Read the errors of the epochs so far, and treat the living state."""
         began = time.monotonic()
         epochs = book.select(book.history(self.past), "epoch")
-        decided, symptoms, evidence = read_errors(epochs, self._evidence().get("baseline", {}))
+        decided, symptoms, evidence = read_errors(epochs, self.checks().get("baseline", {}))
         if not symptoms:
             self.stage("midway", decided, evidence | {"steps_spent": 0.0}, began)
             return False

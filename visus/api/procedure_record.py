@@ -1,0 +1,67 @@
+"""What a run has on record: the stages it went through, its findings, what its checks saw."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visus import ledger as book
+from visus.doctor.remedies import remedies
+from visus.doctor.rules import finding
+from visus.ledger import Ledger, Line
+
+CHECKS = ("baseline", "first weights", "one batch")
+
+
+@dataclass
+class Record:
+    """The ledger of the run in `folder`, as its procedure reads and writes it."""
+
+    folder: Path
+    ledger: Ledger
+
+    @property
+    def past(self) -> list[Line]:
+        """What the run's ledger says so far."""
+        return book.read(self.folder)
+
+    def done(self, name: str) -> Line | None:
+        """The newest line of a stage of this attempt, or None where it was not reached yet."""
+        lines = self.past
+        restarts = [n for n, line in enumerate(lines) if line.get("restart")]
+        lines = lines[restarts[-1] :] if restarts else lines
+        found = [line for line in book.select(lines, "stage") if line["name"] == name]
+        return found[-1] if found else None
+
+    def stage(self, name: str, decided: str, evidence: dict[str, Any], began: float) -> None:
+        """Write a step of the procedure into the ledger."""
+        seconds = round(time.monotonic() - began, 3)
+        self.ledger.write("stage", name=name, decided=decided, evidence=evidence, seconds=seconds)
+
+    def reading(
+        self, decided: str, symptoms: dict[str, float], evidence: dict[str, Any], step: int
+    ) -> None:
+        """Findings that the errors of the epochs speak of."""
+        for name, sure in symptoms.items():
+            cures = [f"{make.__doc__.splitlines()[0].rstrip('.').lower()}" for make in remedies.values() if name in make.cures]  # type: ignore[attr-defined, union-attr]  # fmt: skip
+            numbers = {k: v for k, v in evidence.items() if isinstance(v, float)}
+            self.findings([{"id": name, **finding("warning", sure, "network", step, decided, cures, **numbers)}])  # fmt: skip
+
+    def findings(self, found: list[dict[str, Any]]) -> None:
+        """Write findings that are not on record yet."""
+        known = {line["id"] for line in book.select(self.past, "finding")}
+        for item in found:
+            if item["id"] not in known:
+                self.ledger.write("finding", **item)
+
+    def checks(self) -> dict[str, Any]:
+        """What the checks before the first step found."""
+        names = ("baseline", "first weights", "one batch")
+        lines = {
+            line["name"]: line for line in book.select(self.past, "stage") if line["name"] in names
+        }
+        return {
+            name: {"decided": line["decided"], **line["evidence"]} for name, line in lines.items()
+        }
