@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from visus.cli.base import Data, Json, Set, app, finish
 
 
 @app.command()
-def inspect(data: Data, set_: Set = None, json_: Json = False) -> None:
-    """Read every image of DATA and say what is there, before any training."""
+def inspect(
+    data: Data,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the page and the lists for data.exclude; default: runs/NAME-audit.")] = None,
+    cheap: Annotated[bool, typer.Option("--cheap", help="Leave out what takes long: wrong labels, drift, sizes.")] = False,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:  # fmt: skip
+    """Audit DATA and its split before any training: unreadable files, copies, wrong labels, drift."""
     from visus import api
 
-    facts = api.inspect(data, set=set_ or [])
-    finish(json_, facts, lambda: _table(facts))
+    with _told(json_) as say:
+        facts = api.inspect(data, set=set_ or [], out=out or _place(data), cheap=cheap, say=say)
+    finish(json_, facts, lambda: _show(facts))
 
 
-def _table(facts: dict[str, Any]) -> None:
+def _place(data: str) -> Path:
+    path = Path(data)
+    return Path("runs") / f"{path.resolve().stem if path.exists() else path.stem}-audit"
+
+
+@contextmanager
+def _told(json_: bool) -> Iterator[Callable[[str], None]]:
+    """Says on standard error what is being done, in one line that changes."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("class", *facts["counts"], box=None)
-    for name in facts["classes"]:
-        table.add_row(name, *(str(counts.get(name, 0)) for counts in facts["counts"].values()))
-    console = Console()
-    console.print(table)
-    size = "x".join(map(str, facts["size"]))
-    console.print(f"{facts['source']}: {size} pixels, {facts['channels']} channel(s); "
-                  f"mean {facts['mean']}, std {facts['std']}", soft_wrap=True)  # fmt: skip
-    for bad in facts["bad"]:
-        console.print(f"unreadable: {bad['name']}: {bad['reason']}", soft_wrap=True, markup=False)
+    with Console(stderr=True).status("audit") as status:
+        yield lambda text: status.update(f"audit: {text}")
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from visus.report.inspected import letter
+
+    Console().print(letter(facts), soft_wrap=False)

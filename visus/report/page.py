@@ -92,6 +92,8 @@ def _frame(story: Story, blocks: list[dict], page: Page) -> str:
 def _model(story: Story) -> str:
     if story.subject == "watch":
         return f"under the doctor for {words.some(story.last('end').get('steps'), 'step')}"
+    if story.subject == "audit":
+        return "audit of the data"
     return words.text(story.last("model").get("name"))
 
 

@@ -42,9 +42,11 @@ class Story:
 
     @property
     def subject(self) -> str:
-        """What the ledger is about: "watch" for a program under the doctor, else "run"."""
+        """What the ledger is about: "watch" for a program under the doctor, "audit", else "run"."""
         kinds = {line["kind"] for line in self.every}
-        return "watch" if "watch" in kinds and "run" not in kinds else "run"
+        if "run" in kinds:
+            return "run"
+        return next((kind for kind in ("watch", "audit") if kind in kinds), "run")
 
     @property
     def end(self) -> Line:
@@ -66,6 +68,16 @@ class Story:
         """Class names in the order of the labels."""
         named = self.last("data").get("classes") or self.last("confusion").get("classes")
         return [str(name) for name in named] if isinstance(named, list) else []
+
+    @property
+    def axis(self) -> str:
+        """What an error is a share of, in this run's task."""
+        return str(self.last("task").get("axis") or "share of images misjudged")
+
+    @property
+    def judged(self) -> bool:
+        """Whether an error is a share of images that are misjudged, as where images have classes."""
+        return self.axis == "share of images misjudged"
 
     def label(self, value: Any) -> str:
         """The class name for a label that is a name already, or an index."""

@@ -19,7 +19,7 @@ CHANNELS = {1: ["grey"], 3: ["red", "green", "blue"]}
 
 @sections.member
 class Data(Section):
-    title, place, reads = "Data", 90, ("data", "split")
+    title, place, reads, of = "Data", 90, ("data", "split"), ("run", "audit")
 
     def body(self, story: Story) -> Markup | None:
         if not story.last("data") and not story.last("split"):
@@ -55,15 +55,14 @@ def _leaks(value: Any) -> str:
 
 def _classes(story: Story) -> Markup | None:
     counts = {split: story.counts(split) for split in SPLITS}
-    names = list(
-        dict.fromkeys([*story.classes, *(name for table in counts.values() for name in table)])
-    )
+    counted: list[str] = [*{name: 0 for table in counts.values() for name in table}]
+    known = not counted or bool(set(counted) & set(story.classes))
+    names: list[str] = [*{name: 0 for name in [*(story.classes if known else []), *counted]}]
     if not names or not any(counts.values()):
         return None
+    title = "Images per class" if set(names) <= set(story.classes) else "Images by target"
     shown = _bars(names, counts) if len(names) <= MOST_BARS else _columns(names, counts)
-    return figure(
-        "Images per class", shown, folded("Images per class as a table", _table(names, counts))
-    )
+    return figure(title, shown, folded(f"{title} as a table", _table(names, counts)))
 
 
 def _bars(names: list[str], counts: dict[str, dict[str, int]]) -> Markup:

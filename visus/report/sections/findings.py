@@ -20,7 +20,7 @@ WEIGHT = {"error": 0, "warning": 1, "info": 2}
 
 @sections.member
 class Findings(Section):
-    title, place, reads, of = "Findings", 10, ("finding",), ("run", "watch")
+    title, place, reads, of = "Findings", 10, ("finding",), ("run", "watch", "audit")
 
     def body(self, story: Story) -> Markup | None:
         seen = Seen(story)

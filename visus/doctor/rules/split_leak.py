@@ -1,0 +1,49 @@
+"""The rule `split-leak`."""
+
+from __future__ import annotations
+
+from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.signals import Signals
+
+GRAVE, WORTH, FEW = 0.1, 0.01, 3  # shares of the held-out images; copies that may be chance
+
+
+@rule(asks=())
+def split_leak(s: Signals) -> Finding | None:
+    """Images that measure the network are among those it learns from.
+
+    What: a validation or test image has a copy in an earlier split: the same pixels, or the same
+    picture encoded again, shifted by a pixel or two, recolored a little, or mirrored.
+    Why: the network knows the answer by heart. Its error on copies says nothing about new
+    images, so the test error comes out too small, and choices made on validation lean to
+    networks that memorize.
+    How: an audit of the data. Images whose low frequencies are much closer than usual neighbours
+    are laid upon each other; copies are those whose edges correlate at 0.6 or more.
+    Cure: leave the copies out of train (`data.exclude=FILE`, the audit writes the list); give
+    images of one scene or series the same group in a manifest.
+    Not: sets whose images are all alike to the pixel, such as frames of a still scene: there
+    neighbours in time are copies for a good reason, and belong in one group.
+    Source: Barz, Denzler 2020, Do we train on test data? Purging CIFAR of near-duplicates.
+    """
+    parts = [
+        (name, s.last("split", f"{name}_copies", 0), s.last("split", f"{name}_n", 0))
+        for name in ("test", "validation")
+    ]
+    hit = [(name, copies, n, copies / n) for name, copies, n in parts if copies and n]
+    if not hit:
+        return None
+    worst = max(hit, key=lambda h: h[3])
+    grave = worst[3] >= GRAVE and worst[1] >= 5
+    severity = "error" if grave else "warning" if worst[3] >= WORTH and worst[1] >= FEW else "info"
+    said = " and ".join(
+        f"{copies:,.0f} of {n:,.0f} {name} images ({share:.2%})" for name, copies, n, share in hit
+    )
+    file = s.facts.get("exclude_leaks", "")
+    return finding(
+        severity, 0.97 if s.last("split", "exact", 0) else 0.9, f"{' and '.join(h[0] for h in hit)} split", 0,
+        f"{said} {'have' if worst[1] > 1 or len(hit) > 1 else 'has'} a copy in an earlier split: "
+        "errors on them measure memory, not sight.",
+        ([f"data.exclude={file}"] if file else []) + ["give images of one scene or series the same group in a manifest"],
+        pairs=s.last("split", "pairs", 0), exact=s.last("split", "exact", 0), mirrored=s.last("split", "mirrored", 0),
+        **{f"{name}_share": share for name, _, _, share in hit}, **{f"{name}_copies": copies for name, copies, _, _ in hit},
+    )  # fmt: skip
