@@ -98,7 +98,9 @@ class SessionPatient:
         with self._apart():
             self._freshen(2 if few else 4)
             seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
-        return seen.errors.double().tolist(), seen.losses.double().tolist()
+        right = seen.probabilities.double().gather(1, seen.targets[:, None])[:, 0]
+        losses = -right.nan_to_num(0.0).clamp_min(1e-12).log()
+        return seen.wrong.double().tolist(), losses.tolist()
 
     def cost(self) -> float:
         """Operations of a step of the fork, in steps of the untreated training."""
