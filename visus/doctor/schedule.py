@@ -13,7 +13,7 @@ import torch
 
 from visus.doctor.names import WEIGHT
 
-EARLY = {0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15}  # steps whose losses and labels are read
+SPREAD = 12  # losses and labels are read after every 8 steps at first, then 12 times a doubling
 STEP = 2.5  # a training step in forward passes: forward, backward, update (measured 2.1 to 3)
 
 # Nominal seconds by kind of device: one call, one multiplication, one number written.
@@ -25,7 +25,7 @@ LOOK, TENSOR, READ = 8e-5, 6e-5, 1.2e-8  # a look: by operation, by parameter, b
 
 # Shares of the doctor's part for each purpose, and what each may spend in any case.
 PURSES = {
-    "looks": (0.4, 0.0), "views": (0.1, 0.0), "steps": (0.2, 0.03),
+    "looks": (0.4, 0.0), "views": (0.25, 0.0), "steps": (0.2, 0.03),
     "end": (0.25, 0.03), "trials": (1.5, 1.5), "landscape": (0.2, 0.03),
 }  # fmt: skip
 
@@ -44,8 +44,8 @@ class Schedule:
         self.dispatch = 1e-4
         self.calls, self.size, self.tensors = 20, 0, 0  # operations, numbers read, parameters
         self.spent = dict.fromkeys(PURSES, 0.0)
-        self.level, self._dense = 2, 0
-        self._phase, self._seen = -1, 0
+        self.level, self._dense, self._light = 2, 0, 0
+        self._phase, self._seen, self._phases = -1, 0, 0
         self._pass: list[float] | None = None
 
     # ------------------------------------------------------------------ prices
@@ -109,16 +109,20 @@ class Schedule:
             self.spent["looks"] += price  # in any case, but the later ones wait for it
         elif step > 16 and step - self._dense >= 8 and self.affords("looks", price):
             self.level, self._dense = 2, step
-        elif step in EARLY or (step % 4 == 0 and self.affords("looks", price / 8)):
+        elif step in (3, 5, 6) or step - self._light >= max(8, step // SPREAD) or (
+            step % 4 == 0 and self.affords("looks", price / 8)):  # fmt: skip
             self.level = 1
         else:
             self.level = 0
+        self._light = step if self.level else self._light
         return self.level
 
     def view(self, step: int) -> bool:
         """Is one more pass without gradients, after `step` steps, worth recording?"""
         if step != self._phase:
-            self._phase, self._seen = step, 0
+            self._phase, self._seen, self._phases = step, 0, self._phases + 1
         self._seen += 1
-        price = 4e-4 + self.forward / 10
-        return self._seen <= 3 or (self._seen <= 64 and self.affords("views", price))
+        n = self._phases  # the first evaluations in any case, later ones ever more rarely
+        free = 3 if n <= 3 else 1 if n & (n - 1) == 0 else 0
+        price = 1.5e-3 + self.forward / 10
+        return self._seen <= free or (self._seen <= 64 and self.affords("views", price))

@@ -199,7 +199,8 @@ def _finite(tensor: torch.Tensor) -> bool:
 def read_prediction(s: Any, step: int, found: DataLoss, activation: str) -> None:
     """What kind of numbers reach the loss, and can they reach the target?"""
     guess, target = found.input.detach().float(), found.target
-    s.facts["last_activation"] = activation
+    if activation or "last_activation" not in s.facts:  # passes half recorded do not show it
+        s.facts["last_activation"] = activation
     if guess.ndim == 0 or guess.numel() == 0:
         return
     s.add("prediction", "min", step, float(guess.min()))

@@ -115,13 +115,16 @@ class Views(Probe):
     def __init__(self, host: Any):
         super().__init__(host)
         self.trained: set[float] = set()
+        self.read = 0  # training samples read, repeated ones too
         self.rows: dict[int, list] = {}
         self.seen: dict[int, set[float]] = {}
 
     def output(self, tape, module, args, result) -> None:
         if tape.grad and module.training and torch.is_grad_enabled():
             for x in tensors(args)[:1]:
-                self.trained.update(fingerprints(x))
+                marks = fingerprints(x)
+                self.read += len(marks)
+                self.trained.update(marks)
 
     def view(self, tape) -> None:
         roots = tape.roots()
@@ -150,6 +153,7 @@ class Views(Probe):
                 "target": found.target.detach().clone()}, view=True)  # fmt: skip
 
     def end(self) -> None:
+        self.signals.facts["few_samples"] = len(self.trained) < min(400, 0.7 * self.read)
         for step, rows in self.rows.items():
             for which in ("train", "validation"):
                 kept = [row for row in rows if row[0] == which]

@@ -7,7 +7,7 @@ from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
 
-@rule(asks=("layers", "loss", "trials"), because=("activation-saturated",))
+@rule(asks=("layers", "loss", "trials"), because=("activation-saturated", "gradient-vanishing"))
 def activation_not_zero_centered(s: Signals) -> Finding | None:
     """Hidden layers pass on values that are all positive, as the sigmoid does.
 

@@ -36,7 +36,7 @@ def label_noise(s: Signals) -> Finding | None:
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.25 < score < 0.95 and n >= 25 and rank > 0.36 and error > 0.08
     seen = s.steps * s.median("batch", "size", 0)
-    nothing = score < 0.25 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
+    nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
     if not partly and not nothing:
         return None
@@ -56,8 +56,8 @@ def label_noise(s: Signals) -> Finding | None:
 def _no_better_than_chance(s: Signals) -> bool:
     # On validation samples (else on training samples) the answer is as good as a guess,
     # although the network has seen a good number of samples.
-    if s.steps * s.median("batch", "size", 0) < 2000:
-        return False
+    if s.steps * s.median("batch", "size", 0) < 2000 or s.facts.get("few_samples"):
+        return False  # a handful of samples is learned by heart and teaches nothing
     error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
     if s.facts.get("task") == "regression":
         return n >= 100 and s.facts.get("kind") == "mse_loss" and error > 0.95 * chance(s)
@@ -73,6 +73,10 @@ def _held_out_learns(s: Signals) -> bool:
     # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes.
     error, n = s.last("trial", "held_error"), s.last("trial", "held_n", 0)
     guess = 1 - s.facts.get("majority", 1.0)
-    if n < 60 or guess < 0.3 or not math.isfinite(error):
+    if n < 60 or not math.isfinite(error):
+        return True
+    if s.facts.get("kind") == "mse_loss":
+        return error < 0.9 * chance(s)
+    if guess < 0.3:
         return True
     return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)

@@ -43,7 +43,7 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
     gain, gain_higher = start - same, start - higher[best]
     score, rate = learned(s), median(rates)
-    if not math.isfinite(gain_higher) or score > 0.35:
+    if not math.isfinite(gain_higher) or score > 0.2:  # what learns at this pace is only slow
         return None
     if gain_higher < 0.03 * abs(start) or gain_higher < 2.5 * max(gain, 0):
         return None
