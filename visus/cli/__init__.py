@@ -3,7 +3,7 @@
 One file a command (or two that belong together); the order of these imports is that of the help.
 """
 
-from visus.cli import train, tune, watch, inspect, evaluate, predict, export, report, bench  # noqa: I001
+from visus.cli import train, tune, watch, inspect, evaluate, predict, export, report, bench, lab  # noqa: I001
 from visus.cli.entry import main
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "evaluate",
     "export",
     "inspect",
+    "lab",
     "main",
     "predict",
     "report",

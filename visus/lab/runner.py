@@ -1,0 +1,177 @@
+"""Runs experiments: numbers, figure and verdict into a folder; what is finished is reused."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from visus import files
+from visus.errors import RunError, UsageError, VisusError
+from visus.lab import TOPICS, experiments
+from visus.lab.experiment import Experiment, verdict
+
+HERE = Path(__file__).parent
+SHARED = ("experiment.py", "bench.py", "style.py", "runner.py")
+SIZES = ("quick", "full", "tiny")
+
+
+def names(wanted: Sequence[str]) -> list[str]:
+    """The experiments called `wanted`, in the order of the lecture; "all" is every one."""
+    for name in wanted:
+        if name != "all":
+            experiments[name]  # an unknown name is refused with the nearest
+    chosen = set(experiments) if "all" in wanted else set(wanted)
+    return sorted(chosen, key=lambda n: (TOPICS.index(experiments[n].topic), n))  # type: ignore[attr-defined]
+
+
+def fingerprint(experiment: Experiment, settings: dict[str, Any], seeds: int) -> str:
+    """sha256 of the code that made the numbers and of its settings."""
+    own = Path(inspect.getfile(type(experiment)))
+    rooms = [p for room in experiment.rooms for p in (HERE.parent / room).rglob("*.py")]
+    digest = hashlib.sha256(json.dumps([settings, seeds], sort_keys=True).encode())
+    digest.update(str(sorted(_archives())).encode())
+    for path in [own, *(HERE / name for name in SHARED), *sorted(rooms)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _archives() -> list[str]:
+    folder = os.environ.get("VISUS_DATA", "")
+    return [p.name for p in Path(folder).glob("*.tar.xz")] if folder else []
+
+
+def finished(folder: Path, name: str, mark: str) -> dict[str, Any] | None:
+    """The record of an experiment whose code and settings have not changed, or None."""
+    try:
+        held = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        there = all((folder / f"{name}.{kind}").is_file() for kind in ("svg", "png"))
+        return held if there and held["fingerprint"] == mark else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run(name: str, folder: Path, *, size: str = "quick", seeds: int | None = None, again: bool = False) -> dict[str, Any]:  # fmt: skip
+    """Run one experiment, or read it where it is finished; returns its record."""
+    experiment: Experiment = experiments[name]()
+    settings, count = experiment.settings(size), seeds or experiment.seeds
+    mark = fingerprint(experiment, settings, count)
+    held = None if again else finished(folder, name, mark)
+    if held is not None:
+        return {**held, "reused": True}
+    began = time.perf_counter()
+    runs = [clean(experiment.measure(seed, **settings)) for seed in range(count)]
+    record = report(name, experiment, runs)
+    record |= {"size": size, "settings": settings, "seeds": count, "fingerprint": mark}
+    draw(experiment, runs, folder / name)
+    record["seconds"] = round(time.perf_counter() - began, 1)
+    files.replace_json(folder / f"{name}.json", {**record, "runs": runs})
+    return {**record, "reused": False}
+
+
+def report(name: str, experiment: Experiment, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Claim, verdict and the checks behind it."""
+    checks = experiment.checks(runs)
+    return {
+        "name": name, "topic": experiment.topic, "claim": experiment.claim,
+        "source": experiment.source, "data": sorted({r["data"] for r in runs if "data" in r}),
+        "verdict": verdict(checks), "checks": [check.record() for check in checks],
+    }  # fmt: skip
+
+
+def clean(value: Any) -> Any:
+    """Plain lists, floats and strings; what is not finite becomes None, as JSON wants it."""
+    if isinstance(value, dict):
+        return {str(k): clean(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [clean(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else math.copysign(1e30, value)
+    return value
+
+
+def draw(experiment: Experiment, runs: list[dict[str, Any]], stem: Path) -> None:
+    """The figure as SVG (without date) and PNG."""
+    from visus.lab.style import new_figure, styled
+
+    with styled():
+        figure = new_figure(experiment.inches)
+        experiment.draw(figure, runs)
+        for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 130})):
+            files.replace(
+                stem.with_suffix(f".{kind}"),
+                lambda path, kind=kind, options=options: figure.savefig(
+                    path, format=kind, **options
+                ),
+            )
+
+
+# ---- several ------------------------------------------------------------------------------
+
+
+def _quiet() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends us
+    _single()
+
+
+def _single() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _one(name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """A record, or what went wrong: one broken experiment does not take the others along."""
+    try:
+        return run(name, folder, **options)
+    except VisusError:
+        raise
+    except Exception as error:
+        topic = experiments[name].topic  # type: ignore[attr-defined]
+        return {"name": name, "topic": topic, "failed": f"{type(error).__name__}: {error}"}
+
+
+def run_all(
+    chosen: Sequence[str], folder: Path, *, processes: int = 2, on: Callable[[dict], Any] | None = None, **options: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Run experiments, independent ones beside each other; `on(record)` as each is done."""
+    if options.get("size", "quick") not in SIZES:
+        raise UsageError(f"lab: size is '{options['size']}'; give one of {', '.join(SIZES)}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"lab: cannot make {folder}: {error.strerror}; give another --out") from None
+    records: dict[str, dict[str, Any]] = {}
+    for record in _results(chosen, folder, min(processes, len(chosen)), options):
+        records[record["name"]] = record
+        if on is not None:
+            on(record)
+    return [records[name] for name in chosen]
+
+
+def _results(chosen: Sequence[str], folder: Path, processes: int, options: dict[str, Any]) -> Iterator[dict[str, Any]]:  # fmt: skip
+    if processes <= 1:
+        _single()
+        yield from (_one(name, folder, options) for name in chosen)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet)
+    try:
+        for future in as_completed([pool.submit(_one, n, folder, options) for n in chosen]):
+            yield future.result()
+        pool.shutdown()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
