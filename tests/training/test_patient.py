@@ -110,17 +110,14 @@ def test_a_fork_goes_through_the_whole_schedule_in_its_steps():
     assert rates[-1] < 0.2 * max(rates) and rates[0] < 0.2 * max(rates)
 
 
-def test_penalties_are_as_strong_over_a_fork_as_over_the_run():
-    made, recipe = session(
-        None, "regularization.l2=0.001", "regularization.l1=0.0001", "training.ema=0.9"
-    )
+def test_penalties_stay_and_the_average_is_as_much_shorter():
+    made, recipe = session(None, "regularization.l2=0.001", "training.ema=0.9")
     run(made, 1)
     patient = SessionPatient(made, recipe)
     patient.restore(patient.snapshot(), 0, made.plan.steps // 4)
     patient.cost()
     scale = made.plan.steps / (made.plan.steps // 4)
-    assert patient.recipe.regularization.l2 == pytest.approx(0.001 * scale)
-    assert patient.recipe.regularization.l1 == pytest.approx(0.0001 * scale)
+    assert patient.recipe.regularization.l2 == 0.001
     assert patient.recipe.training.ema == pytest.approx(0.9**scale)
 
 

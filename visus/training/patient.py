@@ -3,8 +3,9 @@
 A step is a function of (seed, step), so a fork is built anew from recipe and data and shares
 nothing with the session but the images: neither its weights nor its ledger, checkpoints or
 generators can be touched. A fork of k steps goes through the whole of the schedule that is left,
-in k steps: what it ends with is judged with a rate that has come down, as a run is. So that
-k steps stand for T, penalties are T / k times as strong and the moving average as much shorter.
+in k steps: what it ends with is judged with a rate that has come down, as a run is, and the
+moving average looks back as much less. Penalties stay as they are: made stronger so that k steps
+shrink the weights as T would, they proved remedies that the run itself did not need.
 """
 
 from __future__ import annotations
@@ -152,8 +153,6 @@ class SessionPatient:
         scale = 1.0 if self.begin.tensors else max(1.0, self.steps / self.horizon)
         tree = recipe.tree()
         tree["optimizer"]["rate"] = rate
-        tree["regularization"]["l2"] *= scale
-        tree["regularization"]["l1"] *= scale
         tree["training"]["ema"] **= scale
         if self.seed:
             tree["seed"] = mix(recipe.seed, self.seed)
