@@ -1,0 +1,74 @@
+"""Every experiment: a claim, a tiny run with figure and numbers, a verdict that can say no."""
+
+import json
+
+import pytest
+
+from visus.errors import RecipeError
+from visus.lab import TOPICS, experiments, gallery, runner
+from visus.lab.experiment import HOLDS, Experiment, Settings
+
+ALL = runner.names(["all"])
+TRAINED = ("zig-zag", "init-variance", "bn-gap", "outliers", "conv-gradient", "dropout-committee", "sgd-gradient")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_has_a_claim_and_a_size_for_each(name):
+    experiment = experiments[name]()
+    assert experiment.topic in TOPICS
+    assert experiment.claim.endswith(".")
+    assert set(experiment.full) | set(experiment.tiny) <= set(experiment.quick)
+    assert experiment.seeds >= 2
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_runs_tiny_with_figure_and_numbers(name, tmp_path):
+    record = runner.run(name, tmp_path, size="tiny", seeds=2)
+    held = json.loads((tmp_path / f"{name}.json").read_text())
+    assert held["verdict"] == record["verdict"]
+    assert len(held["runs"]) == 2
+    assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    assert "<svg" in (tmp_path / f"{name}.svg").read_text()
+
+
+@pytest.mark.parametrize("name", ("conv-gradient", "softmax-gradient", "output-size"))
+def test_doctored_numbers_do_not_hold(name, tmp_path):
+    runner.run(name, tmp_path, size="tiny", seeds=3)
+    runs = json.loads((tmp_path / f"{name}.json").read_text())["runs"]
+    assert runner.report(name, experiments[name](), runs)["verdict"] == HOLDS
+    off = [
+        {**r, **{k: [1.0, 1.0] if k == "off" and isinstance(r[k], list) else 5.0 for k in ("off", "wrong") if k in r}}
+        for r in runs
+    ]  # fmt: skip
+    assert runner.report(name, experiments[name](), off)["verdict"] != HOLDS
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(RecipeError, match="did you mean 'dead-relu'"):
+        runner.names(["dead-rellu"])
+
+
+def test_finished_is_reused_until_settings_change_or_again(tmp_path):
+    first = runner.run("conv-gradient", tmp_path, size="tiny", seeds=2)
+    assert not first["reused"]
+    assert runner.run("conv-gradient", tmp_path, size="tiny", seeds=2)["reused"]
+    assert not runner.run("conv-gradient", tmp_path, size="tiny", seeds=3)["reused"]
+    assert not runner.run("conv-gradient", tmp_path, size="tiny", seeds=3, again=True)["reused"]
+    (tmp_path / "conv-gradient.json").write_text("{half")
+    assert not runner.run("conv-gradient", tmp_path, size="tiny", seeds=3)["reused"]
+
+
+def test_the_gallery_escapes_and_a_broken_experiment_is_named(tmp_path, monkeypatch):
+    class Broken(Experiment):
+        topic, claim, quick = "losses", "A <b>claim</b>.", Settings()
+
+        def measure(self, seed):
+            raise ValueError("no <numbers>")
+
+    monkeypatch.setitem(experiments._members, "broken", Broken)
+    records = runner.run_all(["broken", "softmax-gradient"], tmp_path, processes=1, seeds=2)
+    page = gallery.write(tmp_path, records).read_text()
+    assert "no &lt;numbers&gt;" in page
+    assert "<b>claim" not in page
+    assert "data:image/svg+xml;base64," in page
+    assert "http" not in page
