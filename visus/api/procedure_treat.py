@@ -54,6 +54,9 @@ def treat(
         patient, chosen, steps=steps, budget=max(left, 2.0 * steps), spread=spread
     )
     kept = next((t for t in trials if t.kept), None)
+    if kept:  # in steps of the run as it will be: a network that can do more costs more
+        each = kept.treated.cost / (kept.steps * len(kept.treated.answers))
+        cost /= max(1.0, each)
     if kept and ask and not ask(kept.line()):
         kept.kept, kept.reason = False, "better than the control, declined by the user"
     for trial in trials:

@@ -88,7 +88,8 @@ def prescribe(chart: Chart, *, least: float = 0.5, live: bool = False) -> list[T
         if (treatment := make(chart)) is not None:
             found.append(_labelled(treatment, name, make, chart))
     kept = [t for t in found if t.weight >= least]
-    return sorted(kept, key=lambda t: -t.weight)
+    # Of two with findings as sure, the one that the chart speaks for as well comes first.
+    return sorted(kept, key=lambda t: -t.weight - 0.2 * t.prior)
 
 
 def _labelled(t: Treatment, name: str, make: Any, chart: Chart) -> Treatment:
