@@ -17,6 +17,7 @@ SMALL = {
     "all-cnn": {"width": 8},
     "mlp": {"width": 16},
     "linear": {},
+    "pyramid": {"width": 8},
 }
 
 
@@ -29,7 +30,8 @@ def check(name: str, model: nn.Module, channels: int, classes: int, size: tuple[
     """The contract of a network: raises where logits or gradients are not as they must be."""
     x = torch.randn(4, channels, *size)
     out = model.train()(x)
-    assert out.shape == (4, classes), f"{name}: logits {tuple(out.shape)}"
+    pixels = size if name in networks and getattr(networks[name], "per_pixel", False) else ()
+    assert out.shape == (4, classes, *pixels), f"{name}: logits {tuple(out.shape)}"
     out.square().sum().backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not dead, f"{name}: no finite gradient for {dead}"

@@ -212,6 +212,36 @@ def test_the_checks_see_each_fault(ledgers, bait):
         check(page)
 
 
+# What only some tasks have.
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+TASKED = [
+    {"kind": "task", "t": 1.0, "name": "dichotomy", "how": "asked for", "outputs": ["a", "b"],
+     "loss": "logistic", "noun": "error", "axis": "share of images misjudged"},
+    {"kind": "metrics", "t": 1.0, "split": "test", "rows": [
+        {"name": "AUC", "value": 0.9, "interval": [0.8, 0.95], "better": "high", "unit": "share"},
+        {"name": "odd", "value": None, "interval": None, "better": "low", "unit": "plain"}]},
+    {"kind": "scatter", "t": 1.0, "plots": [{"name": "x", "true": [1, 2], "said": [1.5, 1.9]}]},
+    {"kind": "roc", "t": 1.0, "positive": "b", "false": [0, 0.5, 1], "true": [0, 1, 1],
+     "at": [0.5, 1.0], "threshold": 0.4},
+    {"kind": "calibration", "t": 1.0, "positive": "b",
+     "rows": [{"probability": 0.3, "share": 0.2, "interval": [0.1, 0.4], "n": 9}]},
+    {"kind": "shares", "t": 1.0, "rows": [{"class": "a", "true": 0.4, "said": 0.5}]},
+    {"kind": "cases", "t": 1.0, "title": "Worst", "items": [
+        {"name": "1.png", "png": PNG, "true": "3", "said": "<b>4"}]},
+    {"kind": "overlays", "t": 1.0, "colors": [{"class": "a", "color": "#ff0000;x"}], "items": [
+        {"name": "1.png", "error": 0.2, "png": PNG, "true": PNG, "said": PNG}]},
+]  # fmt: skip
+
+
+def test_the_sections_of_tasks_show_what_there_is(ledgers):
+    page = compose([*ledgers.ledger(epochs=2), *TASKED])
+    names = {name for name, section in ordered() if section.of[0] == "task"}
+    assert names <= set(sections_of(check(page)))
+    assert "#ff0000;x" not in page.html and "<b>4" not in page.html
+    assert not names & set(sections_of(check(compose(ledgers.ledger(epochs=2)))))
+
+
 # One section's bug costs one section, and is seen.
 
 
@@ -232,6 +262,8 @@ def test_a_broken_section_costs_only_itself_and_is_seen(
             {"kind": "audit", "n": 3},
             {"kind": "gallery", "name": "leaks", "items": [{"pngs": [], "caption": "a"}]},
         ]
+    if sections[name].of[0] == "task":
+        lines = [*ledgers.ledger(epochs=2), *TASKED]
     whole = sections_of(check(compose(lines)))
     monkeypatch.setattr(sections[name], "body", body)
     page = compose(lines)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from visus import data as images
 from visus import report, runs, training
 from visus.api.run import Run, opened, trained
 from visus.errors import UsageError
 from visus.ledger import Ledger
 from visus.runs import ARRAYS
-
-MISTAKES = 24  # worst mistakes shown in the report
 
 
 def evaluate(
@@ -36,7 +32,7 @@ def evaluate(
         )
     ledger, recipe = Ledger(run.folder), model.recipe
     dataset = images.prepare(
-        request["data"], seed=recipe.seed, folder=run.folder, **recipe.data.options()
+        request["data"], seed=recipe.seed, folder=run.folder, **recipe.reading()
     )
     found = look(model, dataset, ledger, reason=reason, flip=flip)
     report.write(run.folder)
@@ -60,49 +56,52 @@ def look(
         interval=low_high,
         loss=seen.loss,
     )
-    ledger.write("confusion", split="test", classes=model.classes, matrix=seen.confusion())
-    ledger.write("per-class", split="test", rows=seen.per_class(model.classes))
-    ledger.write("mistakes", split="test", items=_mistakes(seen, test, model.classes))
+    if rows := seen.metrics():
+        ledger.write("metrics", split="test", rows=rows)
+    for kind, fields in model.task.lines(seen, test, model):
+        ledger.write(kind, split="test", **fields)
     return numbers(seen) | {"looks": number}
 
 
-def numbers(seen: training.Evaluation) -> dict[str, Any]:
+def numbers(seen: Any) -> dict[str, Any]:
     """The numbers of an evaluation under the names of the ledger."""
     low, high = seen.interval
-    return {
-        "test_n": len(seen.targets),
-        "test_error": seen.error,
-        "test_interval": [low, high],
-        "test_loss": seen.loss,
+    found = {
+        "test_n": len(seen),
+        "test_error": _known(seen.error),
+        "test_interval": [_known(low), _known(high)],
+        "test_loss": _known(seen.loss),
     }
+    rows = {row["name"]: {k: row[k] for k in ("value", "interval")} for row in seen.metrics()}
+    return found | ({"test_metrics": rows} if rows else {})
 
 
-def _mistakes(
-    seen: training.Evaluation, test: images.ImageSet, classes: list[str]
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The most confident wrong answers, each with its picture."""
-    return [
-        {
-            "name": row["name"],
-            "png": images.thumbnail(test.batch(torch.tensor([row["index"]]))[0]),
-            "label": classes[row["label"]],
-            "predicted": classes[row["predicted"]],
-            "probability": row["probability"],
-        }
-        for row in seen.mistakes(MISTAKES)
-    ]
+def _known(value: float) -> float | None:
+    """None where there is no number: JSON has no nan."""
+    return value if value == value else None
 
 
 def _other(data: Any, model: training.Trained, flip: bool) -> dict[str, Any]:
     """Evaluate on images that are not the run's own; its test set stays in the vault."""
-    test = images.every(data, model.classes, model.channels, model.size)
+    test = images.every(data, model.classes, model.channels, model.size, task=model.task.name)
     return numbers(training.evaluate(model, test, flip=flip)) | {"data": str(data)}
 
 
 def sentence(found: dict[str, Any]) -> str:
-    """The numbers of a look as one line for a person."""
+    """The numbers of a look as lines for a person."""
     low, high = found["test_interval"]
-    return (
+    if found["test_error"] is None or low is None:
+        return f"{found['test_n']} images: too few for an error"
+    said = (
         f"test error {found['test_error']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
         f"{found['test_n']} images, look {found.get('looks', '-')})"
     )
+    rows = [_measure(name, row) for name, row in found.get("test_metrics", {}).items()]
+    return "\n".join([said, *rows])
+
+
+def _measure(name: str, row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return f"  {name}: not known"
+    bounds = f" ({row['interval'][0]:.4g} to {row['interval'][1]:.4g})" if row["interval"] else ""
+    return f"  {name}: {row['value']:.4g}{bounds}"

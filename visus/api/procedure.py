@@ -23,6 +23,7 @@ from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
+from visus.training.tasks import make_task
 
 SHEET = 24  # jittered samples shown in the report
 
@@ -163,7 +164,7 @@ def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> 
     batch = dataset.train.batch(order).float() / 255
     seen, _ = jitter(batch, dataset.train.targets[order], recipe.seed, 0)
     shown = (seen.clamp(0, 1) * 255).round().to(torch.uint8)
-    labels = [dataset.classes[target] for target in dataset.train.targets[order].tolist()]
+    labels = make_task(recipe.task.name, dataset).labels(dataset.train.targets[order])
     items = [
         {"png": images.thumbnail(image), "label": label}
         for image, label in zip(shown, labels, strict=True)

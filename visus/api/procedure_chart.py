@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from visus.data import jitter_default
 from visus.doctor.remedies import Chart
 from visus.models import choose
 from visus.training import Recipe, Session
-from visus.training.automatic import batch_size, usual_rate
+from visus.training.automatic import batch_size, usual_jitter, usual_rate
 from visus.training.members import family
 from visus.training.optimizers import optimizers
+from visus.training.selection import by_class
+from visus.training.tasks import make_task
 
 
 def chart(
@@ -34,7 +35,7 @@ def chart(
 
 def usual(recipe: Recipe, dataset: Any) -> dict[str, Any]:
     """What the book takes for data like these, by key."""
-    name = choose(tuple(dataset.size))
+    name = choose(tuple(dataset.size), make_task(recipe.task.name, dataset).per_pixel)
     images = batch_size(len(dataset.train))
     there = recipe.edited([f"training.batch_size={images}"])
     rate, other = usual_rate(recipe), usual_rate(there)
@@ -50,11 +51,13 @@ def usual(recipe: Recipe, dataset: Any) -> dict[str, Any]:
         "model.name": name,
         "model.width": width,
         "regularization.l2": optimizers[recipe.optimizer.name].l2,  # type: ignore[attr-defined]
-        "jitter": jitter_default(dataset.channels, dataset.size, dataset.name),
+        "jitter": usual_jitter(recipe.task.name, dataset),
     }
 
 
 def imbalance(dataset: Any) -> float:
     """Images of the largest class for each image of the smallest, in train."""
+    if not by_class(dataset.train):
+        return 1.0
     counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes))
     return float(counts.max()) / max(1.0, float(counts.min()))

@@ -15,6 +15,7 @@ from visus.training.automatic import usual_rate
 from visus.training.seeds import mix
 from visus.training.state import undisturbed
 from visus.training.steps import backward, steps
+from visus.training.tasks import make_task
 
 IMAGES, SIDE = 1500, 16  # of the linear baseline: images of train, pixels a side
 BATCH, STEPS = 16, 16  # of the batch that is learned by heart
@@ -27,6 +28,9 @@ def baseline(dataset: Any, seed: int) -> tuple[str, dict[str, float]]:
     The linear model is ridge regression on the classes, in closed form, on at most 1,500 images
     of train shrunk to 16 pixels a side; both errors are of validation.
     """
+    task = make_task("auto", dataset)
+    if task.name != "classification":
+        return _baseline(dataset, task, seed)
     counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).double()
     share = counts / counts.sum()
     entropy = float(-(share * share.clamp_min(1e-12).log()).sum())
@@ -40,16 +44,38 @@ def baseline(dataset: Any, seed: int) -> tuple[str, dict[str, float]]:
     return said, facts
 
 
+def _baseline(dataset: Any, task: Any, seed: int) -> tuple[str, dict[str, float]]:
+    """The same for other tasks: the best constant answer, and ridge regression on their targets."""
+    facts = {"images": float(len(dataset.train))}
+    goal = task.goal(dataset.train.targets[:0]) if task.output != "scores" else None
+    if goal is None or not len(dataset.validation):
+        return f"no linear model to compare a {task.name} with", facts
+    x, targets = _coarse(dataset.train, seed)
+    held, truth = _coarse(dataset.validation, seed)
+    goal = task.goal(targets)
+    answers = {"chance": goal.mean(0).expand(len(truth), -1), "linear": _ridge(x, goal, held)}
+    for name, outputs in answers.items():
+        seen = task.read(task.gather(outputs, truth), truth, [""] * len(truth), 0.0)
+        facts[f"{name}_error"] = seen.error
+    said = f"a linear model errs on {facts['linear_error']:.1%}, the best constant answer on {facts['chance_error']:.1%}"
+    return f"{said} ({task.axis})", facts
+
+
 def _linear(dataset: Any, seed: int) -> float:
     x, targets = _coarse(dataset.train, seed)
     held, truth = _coarse(dataset.validation, seed)
+    goal = nn.functional.one_hot(targets, len(dataset.classes)).float()
+    return float((_ridge(x, goal, held).argmax(1) != truth).double().mean())
+
+
+def _ridge(x: Tensor, goal: Tensor, held: Tensor) -> Tensor:
+    """What a ridge regression of `goal` on `x` says of `held`."""
     mean, std = x.mean(0), x.std(0).clamp_min(1e-3)
     x, held = (x - mean) / std, (held - mean) / std
-    goal = nn.functional.one_hot(targets, len(dataset.classes)).float()
     center = goal.mean(0)
     gram = x.T @ x + 0.1 * len(x) * torch.eye(x.shape[1])
     weights = torch.linalg.solve(gram, x.T @ (goal - center))
-    return float(((held @ weights + center).argmax(1) != truth).double().mean())
+    return held @ weights + center
 
 
 def _coarse(images: Any, seed: int) -> tuple[Tensor, Tensor]:
@@ -146,6 +172,8 @@ def suspected(session: Session, most: int = 5000) -> list[str]:
     """
     from visus.training import evaluate
 
+    if make_task("auto", session.dataset).name != "classification":
+        return []
     seen = evaluate(
         session.state.judged,
         session.dataset.train,

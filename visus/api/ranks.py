@@ -65,7 +65,7 @@ def prepared(
         world.agree(None)
     dataset = images.prepare(
         data, seed=recipe.seed, folder=folder, ledger=ledger if world.main else None,
-        **recipe.data.options(),
+        **recipe.reading(),
     )  # fmt: skip
     if world.main:
         world.agree(None)

@@ -106,7 +106,7 @@ def _search(
     began, tree = time.monotonic(), request["recipe"]
     recipe = training.load_recipe(None, (), **tree)
     dataset = images.prepare(
-        data, seed=recipe.seed, folder=folder, ledger=ledger, **recipe.data.options()
+        data, seed=recipe.seed, folder=folder, ledger=ledger, **recipe.reading()
     )
     url = storage or f"sqlite:///{folder.resolve() / DATABASE}"
     tuning = Tuning(

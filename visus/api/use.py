@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from visus import data as images
-from visus import training
+from visus import files, training
 from visus.api.run import Run, opened, trained
 from visus.errors import DataError, UsageError
 from visus.models.onnx import export_onnx
@@ -21,13 +21,19 @@ BATCH = 64
 
 
 def predict(
-    run: str | Path | Run, paths: Iterable[str | Path], *, top: int = 3
+    run: str | Path | Run,
+    paths: Iterable[str | Path],
+    *,
+    top: int = 3,
+    masks: str | Path | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The `top` most likely classes of each image, as it is read.
+    """What the model says of each image, as it is read: the `top` most likely classes.
 
     `paths` are image files, folders (all files below them), or "-" for file names on standard
     input, one a line. Yields {image, top: [{class, probability}]}, or {image, error} for a file
-    that cannot be read; the others go on.
+    that cannot be read; the others go on. Other tasks: values (regression), class, probability
+    and threshold (dichotomy), labels (multi-label), shares (distribution), score (ranking),
+    pixels, the share of each class (segmentation; its masks are written into the folder `masks`).
     """
     model = trained(opened(run))
     paths = [str(path) for path in paths]
@@ -35,7 +41,7 @@ def predict(
     many = 1 if "-" in paths else BATCH
     names = _files(paths)
     while waiting := [(path, _read(path, model)) for path in islice(names, many)]:
-        yield from _answers(model, waiting, top)
+        yield from _answers(model, waiting, top, masks)
 
 
 def _files(paths: Iterable[str]) -> Iterator[str]:
@@ -57,22 +63,35 @@ def _read(path: str, model: training.Trained) -> torch.Tensor | str:
         return str(error)
 
 
-def _answers(model: training.Trained, waiting: list, top: int) -> Iterator[dict[str, Any]]:
+def _answers(
+    model: training.Trained, waiting: list, top: int, masks: str | Path | None
+) -> Iterator[dict[str, Any]]:
     pixels = [image for _, image in waiting if isinstance(image, torch.Tensor)]
     with torch.no_grad():
-        shares = model(torch.stack(pixels).float() / 255).softmax(1) if pixels else []
-    rows = iter(shares)
+        outputs = model(torch.stack(pixels).float() / 255).float() if pixels else None
+    rows = iter(model.task.rows(outputs, top) if outputs is not None else [])
     for path, image in waiting:
         if isinstance(image, str):
             yield {"image": path, "error": image}
         else:
-            yield {"image": path, "top": _named(next(rows), model.classes, top)}
+            row = next(rows)
+            mask = row.pop("mask", None)
+            kept = {} if mask is None or masks is None else {"mask": _mask(path, mask, Path(masks))}
+            yield {"image": path, **row, **kept}
 
 
-def _named(shares: torch.Tensor, classes: list[str], top: int) -> list[dict[str, Any]]:
-    best = shares.topk(min(top, len(classes)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [{"class": classes[k], "probability": value} for k, value in pairs]
+def _mask(path: str, mask: torch.Tensor, folder: Path) -> str:
+    """Write the class numbers of an image's pixels as a grey PNG; returns its path."""
+    from PIL import Image
+
+    place = folder / f"{Path(path).stem}.png"
+
+    def save(temporary: Path) -> None:
+        Image.fromarray(mask.numpy()).save(temporary, "PNG")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files.replace(place, save)
+    return str(place)
 
 
 def export(run: str | Path | Run, onnx: str | Path) -> dict[str, Any]:
@@ -86,11 +105,26 @@ def export(run: str | Path | Run, onnx: str | Path) -> dict[str, Any]:
             f"export: there is no folder {path.parent}; make it, or choose another --onnx"
         )
     model = trained(opened(run))
-    return export_onnx(model, path, model.channels, model.size, model.classes)
+    task = model.task
+    whole = model if task.output == "logits" else _Answer(model)
+    return export_onnx(
+        whole, path, model.channels, model.size, task.names, output=task.output, task=task.name
+    )
+
+
+class _Answer(torch.nn.Module):
+    """The model with what its task does to the outputs, such as the units of the targets."""
+
+    def __init__(self, model: training.Trained):
+        super().__init__()
+        self.model, self.task = model, model.task
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.task.answer(self.model(images))
 
 
 def inspect(data: Any, *, set: Sequence[str] = ()) -> dict[str, Any]:
     """What `data` holds, after every image was read: classes, counts by split, sizes, bad files."""
     recipe = training.load_recipe(None, [*set])
-    dataset = images.prepare(data, seed=recipe.seed, **recipe.data.options())
+    dataset = images.prepare(data, seed=recipe.seed, **recipe.reading())
     return images.describe(dataset) | {"split": dataset.split.how}

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from visus.data.asked import form_of
 from visus.data.decode import narrow
 from visus.data.found import Found, Unreadable, in_order
 from visus.data.inputs import Arrays
+from visus.data.masks import IGNORED, Legend, MaskArrays
+from visus.data.truth import Truth, with_truth
 from visus.errors import DataError
 
 Part = tuple[str, Any, Any]  # split ("" for none), images, labels
@@ -25,9 +28,11 @@ def found_arrays(
     place in it: train-000012.
     """
     planes, labels, splits, names = [], [], [], []
+    truth = truth_of_arrays(source, parts, classes)
     for split, images, targets in parts:
         place = f"{source}: {split or 'images'}"
-        array, words = to_images(images, place), to_labels(targets, place, classes)
+        array = to_images(images, place)
+        words = [""] * len(targets) if truth else to_labels(targets, place, classes)
         if len(array) != len(words):
             raise DataError(f"{place}: {len(array)} images but {len(words)} labels")
         planes.append(array)
@@ -38,7 +43,59 @@ def found_arrays(
     if len(empty) != len(labels):
         raise DataError(f"{source}: {len(labels)} images but {len(empty)} groups")
     known = [c for c in classes if c in set(labels)] if classes else in_order(set(labels))
-    return Found(name, source, Arrays(names, _joined(planes)), labels, splits, empty, [], known)
+    images = Arrays(names, _joined(planes))
+    found = Found(name, source, images, labels, splits, empty, [], known)
+    return found if truth is None else with_truth(found, truth)
+
+
+def truth_of_arrays(
+    source: str, parts: Sequence[Part], classes: Sequence[str] | None = None
+) -> Truth | None:
+    """Targets beyond one class: float numbers, several columns, masks; None for classes."""
+    arrays = [np.asarray(targets) for _, _, targets in parts]
+    if any(a.dtype.kind not in "fiub" for a in arrays) or len({a.shape[1:] for a in arrays}) != 1:
+        return None
+    rows = np.concatenate(arrays)
+    if rows.ndim == 3 and rows.dtype.kind in "iub":
+        return _masks(source, rows, parts, classes)
+    if rows.ndim == 1 and (rows.dtype.kind != "f" or not _fractional(rows)):
+        return None
+    if rows.ndim == 2 and rows.shape[1] == 1 and not _fractional(rows):
+        return None
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or not len(rows) or not rows.shape[1]:
+        return None
+    if not np.isfinite(rows).all():
+        i = int(np.argwhere(~np.isfinite(rows))[0][0])
+        raise DataError(f"{source}: labels are missing: target {i} is not a finite number")
+    form = form_of(rows)
+    named = list(classes) if classes and len(classes) == rows.shape[1] else None
+    names = named or (["target"] if rows.shape[1] == 1 else [str(k) for k in range(rows.shape[1])])
+    return None if form == "classes" else Truth(form, names, rows.astype(np.float32))
+
+
+def _fractional(rows: np.ndarray) -> bool:
+    known = rows[np.isfinite(rows)]
+    return bool((known != np.rint(known)).any())
+
+
+def _masks(
+    source: str, rows: np.ndarray, parts: Sequence[Part], classes: Sequence[str] | None
+) -> Truth:
+    for split, images, masks in parts:
+        shape = np.shape(images)
+        if np.shape(masks)[1:] not in (shape[1:3], shape[2:4]):
+            raise DataError(
+                f"{source}: masks of {split or 'images'} have shape {np.shape(masks)}, the images "
+                f"{shape}; give masks (n, H, W) of the size of the images"
+            )
+    if rows.min(initial=0) < 0 or rows.max(initial=0) > IGNORED:
+        raise DataError(f"{source}: masks hold values beyond 0 to 255; 255 is ignored")
+    rows = rows.astype(np.uint8)
+    highest = int(rows[rows != IGNORED].max(initial=0))
+    names = list(classes) if classes else [str(k) for k in range(highest + 1)]
+    legend = Legend(names)
+    return Truth("masks", legend.names, MaskArrays(rows, legend))
 
 
 def _joined(planes: list[Any]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -86,6 +86,8 @@ class Found:
     groups: list[str]
     strays: list[Bad] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    truth: Any = None  # a `Truth` where more than a class is asked of an image
+    poses: str = "classification"  # what one class an image means: "dichotomy" for 0 and 1
 
     def __post_init__(self) -> None:
         if not self.classes:
@@ -97,7 +99,8 @@ class Found:
     def take(self, keep: Sequence[int]) -> Found:
         """Only the images in `keep`; the classes stay."""
         columns = {c: [getattr(self, c)[i] for i in keep] for c in ("labels", "splits", "groups")}
-        return replace(self, images=self.images.take(keep), **columns)
+        truth = self.truth.take(keep) if self.truth is not None else None
+        return replace(self, images=self.images.take(keep), truth=truth, **columns)
 
     def without(self, drop: Iterable[str]) -> Found:
         """Leave out whole classes; a class that is not there is an error with the nearest."""

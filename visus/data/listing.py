@@ -54,6 +54,20 @@ def split_folders(folder: Path) -> dict[str, str]:
     return named if "train" in named.values() or (named and len(named) == len(found)) else {}
 
 
+def mask_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Folders of images and of their masks by split ("" for none): {"train": (images, masks)}."""
+    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+        return {"": (folder / "images", folder / "masks")}
+    found = {}
+    for name in split_folders(folder):
+        inner, annotated = folder / name, folder / f"{name}annot"
+        if (inner / "images").is_dir() and (inner / "masks").is_dir():
+            found[name] = (inner / "images", inner / "masks")
+        elif annotated.is_dir():
+            found[name] = (inner, annotated)
+    return found
+
+
 def class_files(folder: Path, prefix: str = "") -> tuple[list[Listed], list[str], list[Bad]]:
     """All files in the class folders of `folder`, the classes, and the strays beside them.
 

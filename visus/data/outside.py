@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from visus.data.decode import Encoded, open_image, quiet
-from visus.data.found import Size, Unreadable
-from visus.data.images import ImageSet
+from visus.data.found import Found, Size, Unreadable
 from visus.data.inputs import read_bytes
 from visus.data.prepare import image_set
 from visus.data.scan import refuse, scan
 from visus.data.sources import open_source
 from visus.data.store import open_store
+from visus.data.truth import recast
 from visus.data.wish import Wish
 from visus.errors import DataError
 
@@ -35,14 +35,15 @@ def picture(path: str | Path, channels: int, size: Size) -> Tensor:
 
 
 def every(
-    what: Any, classes: list[str], channels: int, size: Size, *, max_bad: float = 0.01
-) -> ImageSet:  # fmt: skip
+    what: Any, classes: list[str], channels: int, size: Size, *, max_bad: float = 0.01, task: str = "auto"
+) -> Any:  # fmt: skip
     """All images of `what`, whatever their split, with targets by their place in `classes`.
 
     Raises `DataError` where `what` has a class that is not in `classes`.
     """
-    found = open_source(what)
-    for name in found.classes:
+    found = recast(open_source(what), task)
+    _same_outputs(found, classes)
+    for name in found.classes if found.truth is None else ():
         if name not in classes:
             raise DataError(
                 f"data: class '{name}' of {found.source} is unknown to the model, which knows "
@@ -53,4 +54,14 @@ def every(
     decoded = open_store(seen, Wish(channels, size))
     rows = [i for i in range(len(seen.found)) if i not in decoded.bad]
     refuse(seen.found.take(rows), [*seen.bad, *decoded.bad.values()], max_bad)
-    return image_set(seen.found, decoded.store, rows, classes)
+    return image_set(seen.found, decoded.store, rows, classes, size)
+
+
+def _same_outputs(found: Found, names: list[str]) -> None:
+    truth = found.truth
+    if truth is None or truth.form in ("values", "pairs") or list(truth.names) == list(names):
+        return
+    raise DataError(
+        f"data: {found.source} has {', '.join(truth.names[:12])}, the model knows "
+        f"{', '.join(names[:12])}; give the same names in the same order"
+    )

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from visus.data.divide import PARTS
-from visus.data.found import Bad, Found
-from visus.data.images import Dataset, ImageSet
+from visus.data.exclude import excluded
+from visus.data.found import Bad, Found, Size
+from visus.data.images import Dataset, ImageSet, PairSet
 from visus.data.moments import channel_statistics
 from visus.data.scan import Scan, refuse, scan
 from visus.data.sources import open_source
 from visus.data.split import NAME, Split, make_split
 from visus.data.store import Decoded, Store, open_store
+from visus.data.truth import recast, task_of
 from visus.data.vault import Vault
 from visus.data.wish import Wish
 from visus.errors import DataError
@@ -24,23 +28,26 @@ def prepare(
     what: Any, *, seed: int = 0, size: int | None = None, channels: int | None = None,
     drop: Sequence[str] = (), validation: float = 0.1, test: float = 0.1, max_bad: float = 0.01,
     budget_mb: float | None = None, workers: int | None = None, cache: str | Path | None = None,
-    folder: str | Path | None = None, ledger: Ledger | None = None,
+    folder: str | Path | None = None, ledger: Ledger | None = None, task: str = "auto",
+    exclude: str | Path | None = None,
 ) -> Dataset:  # fmt: skip
     """Open, scan, decode and divide the images of `what`.
 
     `what` is a folder, a manifest, an .npz file, the name of a data set, a torch Dataset or a
     pair of arrays (docs/data.md). `size` (pixels a side) and `channels` (1 or 3) are chosen from
-    the data where None; `drop` leaves classes out; `validation` and `test` are shares of what is
+    the data where None; `drop` leaves classes out, `exclude` the images named in a file; `validation` and `test` are shares of what is
     to be divided; `max_bad` the share of unreadable images to go on without; `budget_mb` the
     most the cache of decoded images may take; `workers` the threads that decode; `cache` the
     folder of the cache. A `folder` that holds a `split.json` gives the split, else one is
-    written there. `ledger` gets the lines `data` and `split`.
+    written there. `ledger` gets the lines `data` and `split`. `task` reads the targets as that
+    task does; "auto" as what they are.
 
     Raises `UsageError` for what does not exist, `DataError` for images, labels or a split that
     cannot be used.
     """
     held = Split.read(folder) if folder is not None and (Path(folder) / NAME).exists() else None
-    found = open_source(what, drop=tuple(drop))
+    found = recast(excluded(open_source(what, drop=tuple(drop)), exclude), task)
+    chosen = task_of(found) if task == "auto" else task
     strays = found.strays
     found = held.only(found) if held else found
     wish = (
@@ -53,7 +60,7 @@ def prepare(
     if held:
         held.check(seen)
     split = held or make_split(seen, decoded.shape, seed=seed, validation=validation, test=test)
-    dataset = _dataset(seen, decoded, split, [*bad, *strays])
+    dataset = _dataset(seen, decoded, split, [*bad, *strays], chosen)
     file = (split.write(folder) if held is None else split.path) if folder is not None else None
     if ledger is not None:
         ledger.write("data", **describe(dataset))
@@ -91,7 +98,7 @@ def _usable(found: Found, readable: Found, bad: list[Bad], max_bad: float) -> No
     refuse(readable, bad, max_bad)
     if not len(readable):
         raise DataError(f"data: {found.source} holds no readable images")
-    if len(found.classes) < 2:
+    if len(found.classes) < 2 and found.truth is None:
         raise DataError(
             f"data: {found.source} has only one class, '{found.classes[0]}'; a classifier needs "
             "two or more"
@@ -105,24 +112,49 @@ def _usable(found: Found, readable: Found, bad: list[Bad], max_bad: float) -> No
             )
 
 
-def _dataset(seen: Scan, decoded: Decoded, split: Split, bad: list[Bad]) -> Dataset:
+def _dataset(
+    seen: Scan, decoded: Decoded, split: Split, bad: list[Bad], task: str
+) -> Dataset:  # fmt: skip
     found, numbers = seen.found, split.numbers(seen.found)
-    sets = {part: image_set(found, decoded.store, numbers[part], split.classes) for part in PARTS}
+    names = found.truth.names if found.truth else split.classes
+    sets = {
+        part: image_set(found, decoded.store, numbers[part], split.classes, split.size, part)
+        for part in PARTS
+    }
+    if not len(sets["train"]):
+        raise DataError(f"data: {found.source} has no pair of which both images are in train")
     pixels = split.size[0] * split.size[1]
     mean, std = channel_statistics(decoded.moments[numbers["train"]], pixels)
     return Dataset(
-        found.name, found.source, split.classes, split.channels, split.size, sets["train"],
-        sets["validation"], Vault(sets["test"], split.classes), split, mean, std, bad,
+        found.name, found.source, names, split.channels, split.size, sets["train"],
+        sets["validation"], Vault(sets["test"], split.classes), split, mean, std, bad, task,
     )  # fmt: skip
 
 
 def image_set(
-    found: Found, store: Store, rows: Sequence[int], classes: Sequence[str]
-) -> ImageSet:  # fmt: skip
+    found: Found, store: Store, rows: Sequence[int], classes: Sequence[str], size: Size, part: str = ""
+) -> Any:  # fmt: skip
     """The images of `found` at `rows`, with targets by the place of their class in `classes`."""
+    if found.truth is not None:
+        return _asked(found, store, rows, size, part)
     place = {name: k for k, name in enumerate(classes)}
     targets = [place[found.labels[i]] for i in rows]
     return ImageSet(store, rows, targets, [found.images.names[i] for i in rows])
+
+
+def _asked(found: Found, store: Store, rows: Sequence[int], size: Size, part: str) -> Any:
+    """Images with numbers, masks or pairs as targets."""
+    truth, names = found.truth, [found.images.names[i] for i in rows]
+    images = ImageSet(store, rows, truth.tensor(rows, size), names)
+    if truth.pairs is None:
+        return images
+    place = {i: k for k, i in enumerate(rows)}
+    asked = [
+        (place[a], place[b])
+        for (a, b), given in zip(truth.pairs.tolist(), truth.pair_splits, strict=True)
+        if a in place and b in place and given in ("", part)
+    ]
+    return PairSet(images, np.asarray(asked, np.int64))
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -138,6 +170,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "mean": dataset.mean,
         "std": dataset.std,
         "counts": dataset.split.counts(),
+        "task": dataset.task,
     }
 
 

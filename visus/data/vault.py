@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from visus import ledger as book
-from visus.data.images import ImageSet
 from visus.errors import UsageError
 from visus.ledger import Ledger
 
@@ -11,15 +12,17 @@ from visus.ledger import Ledger
 class Vault:
     """Holds the test images. `len(vault)` and `classes_counts` tell how many there are."""
 
-    def __init__(self, images: ImageSet, classes: list[str]):
+    def __init__(self, images: Any, classes: list[str]):
         self.__images = images
-        seen = images.targets.bincount(minlength=len(classes)).tolist()
-        self.classes_counts = dict(zip(classes, seen, strict=True))
+        targets = images.targets
+        counted = getattr(targets, "ndim", 0) == 1 and not targets.is_floating_point()
+        seen = targets.bincount(minlength=len(classes)).tolist() if counted else []
+        self.classes_counts = dict(zip(classes, seen, strict=False))
 
     def __len__(self) -> int:
         return len(self.__images)
 
-    def look(self, reason: str, ledger: Ledger) -> ImageSet:
+    def look(self, reason: str, ledger: Ledger) -> Any:
         """The test images, for `reason`; writes a line `look {number, reason, n}` first.
 
         What was seen may be written by the caller in a second line of the same number. Raises

@@ -18,17 +18,18 @@ TOLERANCE = 1e-4
 
 
 def export_onnx(
-    model: nn.Module, path: str | Path, channels: int, size: tuple[int, int], classes: list[str]
-) -> dict[str, Any]:
+    model: nn.Module, path: str | Path, channels: int, size: tuple[int, int], classes: list[str],
+    output: str = "logits", task: str = "classification",
+) -> dict[str, Any]:  # fmt: skip
     """Write `model` ((N, channels, *size) in [0, 1] to (N, K) logits) as ONNX with any batch size N.
 
-    The file's metadata carries the class names. onnxruntime runs it on random images in batches
+    The file's metadata carries the class names and the task; `output` names what leaves it. onnxruntime runs it on random images in batches
     of 1 and 5; raises `VisusError` where a logit differs by more than 1e-4 of the largest one.
     Returns file, bytes, images, and the largest difference.
     """
     _need()
     images = torch.rand(max(BATCHES), channels, *size, generator=torch.Generator().manual_seed(0))
-    path = replace(path, lambda temporary: _write(model, images, temporary, classes))
+    path = replace(path, lambda temporary: _write(model, images, temporary, classes, output, task))
     difference = _check(model, images, path)
     return {
         "file": str(path),
@@ -49,19 +50,21 @@ def _need() -> None:
         ) from None
 
 
-def _write(model: nn.Module, images: Tensor, path: Path, classes: list[str]) -> None:
+def _write(
+    model: nn.Module, images: Tensor, path: Path, classes: list[str], output: str, task: str
+) -> None:  # fmt: skip
     import onnx
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            model, (images,), dynamo=True, verbose=False, input_names=["images"], output_names=["logits"],
+            model, (images,), dynamo=True, verbose=False, input_names=["images"], output_names=[output],
             dynamic_shapes=({0: torch.export.Dim("N")},),
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"classes": "\n".join(classes)})
+    onnx.helper.set_model_props(proto, {"classes": "\n".join(classes), "task": task})
     onnx.save(proto, path)
 
 

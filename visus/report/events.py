@@ -12,8 +12,9 @@ from visus.ledger import Line
 from visus.report import lettering, words
 
 events = Family("event")
-QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet",
-                   "signal", "histogram", "landscape", "layers"})  # fmt: skip
+QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet", "scatter", "cases",
+                   "roc", "calibration", "overlays", "shares",
+                   "gallery", "signal", "histogram", "landscape", "layers"})  # fmt: skip
 REASONS = {
     "done": "all planned steps are done",
     "early-stopping": "validation stopped getting better",
@@ -82,6 +83,24 @@ def data(line: Line) -> str:
 def split(line: Line) -> str:
     sizes = line.get("sizes") or {}
     return "split: " + _and(*(f"{words.whole(n)} {name}" for name, n in sizes.items()))
+
+
+@events.member
+def task(line: Line) -> str:
+    outputs = words.listed(line.get("outputs"))
+    of = f" of {words.text(outputs)}" if 0 < len(outputs) <= 6 else ""
+    how = f" ({line['how']})" if line.get("how") else ""
+    return f"task: {line.get('name')}{of}{how}, loss {line.get('loss')}"
+
+
+@events.member
+def metrics(line: Line) -> str:
+    rows = words.tables(line.get("rows"))
+    said = [
+        f"{row.get('name')} {(words.percent if row.get('unit') == 'share' else words.plain)(row.get('value'))}"
+        for row in rows[:4]
+    ]
+    return "measures: " + _and(*said, f"{len(rows) - 4} more" if len(rows) > 4 else None)
 
 
 @events.member

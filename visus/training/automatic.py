@@ -7,25 +7,49 @@ from typing import Any
 from torch import nn
 
 from visus.data import jitter_default
+from visus.errors import RecipeError
 from visus.models import choose
 from visus.training.optimizers import optimizers
 from visus.training.recipe import Recipe
+from visus.training.tasks import tasks
 
 
 def settle(recipe: Recipe, dataset: Any) -> Recipe:
     """The recipe with every "auto" replaced that images, classes and size decide."""
     tree = recipe.tree()
+    if recipe.task.name == "auto":
+        tree["task"]["name"] = getattr(dataset, "task", "classification")
+    kind_of_task: Any = tasks[tree["task"]["name"]]
+    tree["loss"] = usual_loss(kind_of_task, tree["task"]["name"], tree["loss"])
     if recipe.model.name == "auto":
-        tree["model"]["name"] = choose(tuple(dataset.size))
+        tree["model"]["name"] = choose(tuple(dataset.size), kind_of_task.per_pixel)
     if recipe.training.batch_size == "auto":
         tree["training"]["batch_size"] = batch_size(len(dataset.train))
     if recipe.jitter == "auto":
-        tree["jitter"] = jitter_default(dataset.channels, dataset.size, dataset.name)
+        tree["jitter"] = usual_jitter(tree["task"]["name"], dataset)
     kind = optimizers[recipe.optimizer.name]
     for key in ("l2", "decoupled"):
         if tree["regularization"][key] == "auto":
             tree["regularization"][key] = getattr(kind, key)
     return Recipe.model_validate(tree)
+
+
+def usual_loss(task: Any, name: str, loss: dict[str, Any]) -> dict[str, Any]:
+    """The loss of the recipe; cross entropy, the default, stands for the task's own where it fits not."""
+    if not task.losses or loss["name"] in task.losses:
+        return loss
+    if loss == {"name": "cross-entropy"}:
+        return {"name": task.losses[0], **task.loss_options}
+    raise RecipeError(
+        f"recipe: loss '{loss['name']}' is none of a {name}; choose {' or '.join(task.losses)}"
+    )
+
+
+def usual_jitter(task: str, dataset: Any) -> dict[str, Any]:
+    """What jitter "auto" stands for: no mirror images where they may have other answers."""
+    task = getattr(dataset, "task", "classification") if task == "auto" else task
+    kind: Any = tasks[task]
+    return jitter_default(dataset.channels, dataset.size, dataset.name, mirror=kind.mirror)
 
 
 def batch_size(images: int) -> int:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from visus.data import steps_per_epoch
 from visus.errors import RecipeError
-from visus.models import adopt, build
+from visus.models import adopt
 from visus.training.automatic import convolves
 from visus.training.classifier import Classifier, statistics
-from visus.training.criterion import make_criterion
 from visus.training.distributed import ALONE, World
 from visus.training.ema import Average
 from visus.training.feed import Feed
@@ -21,8 +20,9 @@ from visus.training.members import family
 from visus.training.optimizers import make_optimizer
 from visus.training.recipe import Recipe
 from visus.training.seeds import reseed
-from visus.training.selection import balanced, class_weights, trusted
+from visus.training.selection import balanced, by_class, class_weights, trusted
 from visus.training.state import State
+from visus.training.tasks import Task, make_task, tasks
 
 _INIT = -1  # the "step" from which the initialization draws
 
@@ -37,8 +37,10 @@ def make_classifier(
     """
     reseed(recipe.seed, _INIT)
     mean, std = statistics(recipe.normalization, dataset.mean, dataset.std)
-    made = copy.deepcopy(network) if network is not None else _build(recipe, dataset)
+    task = make_task(recipe.task.name, dataset, **recipe.task.options())
+    made = copy.deepcopy(network) if network is not None else _build(task, recipe, dataset)
     model, fresh = Classifier(made, mean, std), []
+    model.task = task
     if weights and recipe.init.name != "auto":
         initialize(model, recipe, dataset)
     if weights and recipe.model.pretrained is not None:
@@ -46,11 +48,9 @@ def make_classifier(
     return model, fresh
 
 
-def _build(recipe: Recipe, dataset: Any) -> nn.Module:
+def _build(task: Task, recipe: Recipe, dataset: Any) -> nn.Module:
     size = (dataset.size[0], dataset.size[1])
-    return build(
-        recipe.model.name, dataset.channels, len(dataset.classes), size, **recipe.model.options()
-    )
+    return task.network(recipe.model, dataset.channels, size)
 
 
 def initialize(model: Classifier, recipe: Recipe, dataset: Any) -> None:
@@ -75,7 +75,7 @@ def make_state(
     layout = torch.channels_last if recipe.training.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer, penalty = make_optimizer(model.network, recipe, fresh)
-    criterion = _criterion(recipe, dataset).to(device)
+    criterion = _criterion(recipe, model.task, dataset).to(device)
     ema, how = recipe.training.ema, recipe.training
     return State(
         model, optimizer, penalty, criterion, device, seed=recipe.seed, world=world,
@@ -84,8 +84,9 @@ def make_state(
     )  # fmt: skip
 
 
-def _criterion(recipe: Recipe, dataset: Any) -> nn.Module:
-    criterion = make_criterion(recipe.loss.name, recipe.loss.options())
+def _criterion(recipe: Recipe, task: Task | None, dataset: Any) -> nn.Module:
+    task = task or cast(Task, tasks.make("classification", []))
+    criterion = task.criterion(recipe.loss.name, recipe.loss.options())
     if recipe.training.balance != "weights":
         return criterion
     if "weight" not in dict(criterion.named_buffers()) and not hasattr(criterion, "weight"):
@@ -102,6 +103,11 @@ def make_feed(recipe: Recipe, dataset: Any, device: torch.device, world: World =
     """The batches of train for a settled recipe."""
     jitter = recipe.jitter if isinstance(recipe.jitter, dict) else {}
     images = trusted(dataset.train, recipe.training.quarantine)
+    if recipe.training.balance != "none" and not by_class(images):
+        raise RecipeError(
+            f"recipe: training.balance = {recipe.training.balance} is of classes, which a "
+            f"{recipe.task.name} does not have; leave it out"
+        )
     drawn = balanced(images) if recipe.training.balance == "sampling" else images
     feed = Feed(
         drawn, jitter, classes=len(dataset.classes), seed=recipe.seed, device=device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
         self.network = network
+        self.task: Any = None  # how its outputs are read; None: as a classification
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network((images - self.mean) / self.std)

@@ -46,6 +46,21 @@ class Evaluation:
         """The 95 % Wilson interval of the error."""
         return wilson(int(self.wrong.sum()), len(self))
 
+    @property
+    def errors(self) -> Tensor:
+        """The error of each image, `(n,)`: 1 or 0."""
+        return self.wrong.double()
+
+    @property
+    def losses(self) -> Tensor:
+        """Negative log likelihood of each image's class, whatever was trained with."""
+        right = self.probabilities.double().gather(1, self.targets[:, None])[:, 0]
+        return -right.nan_to_num(0.0).clamp_min(1e-12).log()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """No further measures: the confusion matrix has them all."""
+        return []
+
     def confusion(self) -> list[list[int]]:
         """`[target][predicted]` -> number of images, `K` by `K`."""
         classes = self.probabilities.shape[1]
@@ -89,45 +104,53 @@ class Evaluation:
 def evaluate(
     model: nn.Module, images: Any, *, indices: Tensor | None = None, batch_size: int = 256,
     flip: bool = False, criterion: nn.Module | None = None,
-) -> Evaluation:  # fmt: skip
+) -> Any:  # fmt: skip
     """Run `model`, in eval mode and float32, over an ImageSet (or its `indices`).
 
     `model` takes float images `(N, C, H, W)` in [0, 1] and gives logits `(N, K)`, as
     `load_trained(...)` and `Session.model` do. `flip` averages the probabilities of each image
-    and its mirror image. `criterion` (of logits and targets) defaults to cross entropy. The
+    and its mirror image. `criterion` (of logits and targets) defaults to the
+    recipe's loss, of a classification to cross entropy. The
     model's modes, gradients and torch's generators stay as they were.
+
+    A model that carries a `task` is read as that task does: an evaluation with `errors` by
+    sample, `error`, `interval`, `loss` and `metrics()`; without one as a classification.
     """
+    task = getattr(model, "task", None) or _classification()
     modes = {module: module.training for module in model.modules()}
     chosen = torch.arange(len(images)) if indices is None else indices
-    criterion = criterion or nn.CrossEntropyLoss()
+    criterion = criterion or task.standard(getattr(model, "recipe", None))
     parts, total = [], 0.0
     try:
         model.eval()
         for part in chosen.split(batch_size):
-            logits, probabilities = _answers(model, images.batch(part), flip)
-            targets = images.targets[part].to(logits.device)
-            total += float(criterion(logits, targets)) * len(part) if len(part) else 0.0
-            parts.append(probabilities.cpu())
+            outputs = _answers(model, images.batch(part), flip, task)
+            targets = images.targets[part].to(outputs.device)
+            total += float(criterion(outputs, targets)) * len(part) if len(part) else 0.0
+            parts.append(task.gather(outputs, targets))
     finally:
         for module, training in modes.items():
             module.training = training
-    probabilities = torch.cat(parts) if parts else torch.empty(0, 1)
+    said = torch.cat(parts) if parts else torch.empty(0, 1)
     names = [images.names[i] for i in chosen.tolist()]
     loss = total / len(chosen) if len(chosen) else nan
-    return Evaluation(probabilities, images.targets[chosen], names, loss)
+    return task.read(said, images.targets[chosen], names, loss)
 
 
-def _answers(model: nn.Module, pixels: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
-    """Logits and probabilities `(B, K)` for uint8 images."""
+def _classification() -> Any:
+    from visus.training.tasks import tasks
+
+    return tasks.make("classification", [])
+
+
+def _answers(model: nn.Module, pixels: Tensor, flip: bool, task: Any) -> Tensor:
+    """Outputs for uint8 images; with `flip` those of an image and its mirror image together."""
     weight = next(model.parameters(), pixels)
     dense = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if dense else torch.contiguous_format
     x = pixels.to(weight.device).to(torch.float32, memory_format=layout).div_(255)
-    logits = model(x).float()
-    if not flip:
-        return logits, logits.softmax(1)
-    both = (logits.softmax(1) + model(x.flip(3)).float().softmax(1)) / 2
-    return both.clamp_min(1e-12).log(), both
+    outputs = model(x).float()
+    return task.mirrored(outputs, model(x.flip(3)).float()) if flip else outputs
 
 
 def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:

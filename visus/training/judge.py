@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from visus.training.evaluate import Evaluation, evaluate
+from visus.training.evaluate import evaluate
 from visus.training.seeds import mix
 
 SAMPLE = 2500  # training images that are judged, at most: a standard error of 1 % at worst
@@ -43,7 +43,7 @@ class Judge:
         self.seconds = time.monotonic() - start
         return found
 
-    def _evaluate(self, model: nn.Module, images: Any, indices: Any = None) -> Evaluation:
+    def _evaluate(self, model: nn.Module, images: Any, indices: Any = None) -> Any:
         return evaluate(
             model, images, indices=indices, batch_size=self.batch_size, criterion=self.criterion
         )

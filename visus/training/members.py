@@ -17,6 +17,7 @@ from visus.training.values import fits
 
 _HOME = {
     "init": ("visus.layers", "inits"),
+    "task": ("visus.training.tasks", "tasks"),
     "loss": ("visus.layers", "losses"),
     "norm": ("visus.layers", "norms"),
     "activation": ("visus.layers", "activations"),
@@ -44,6 +45,7 @@ def check_member(
     if name == "auto" and not options:
         return
     known = {key: found.default for key, found in family(noun).options(name).items()}
+    known.pop("facts", None)  # what a task learned from train is no option
     _check_keys(noun, name, options, [*fields, *known])
     for key, value in options.items():
         if not fits(value, known[key]):

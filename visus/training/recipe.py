@@ -63,6 +63,10 @@ class Data(Section):
     drop: Annotated[tuple[str, ...], BeforeValidator(names)] = Field(
         default=(), description="Classes to leave out."
     )
+    exclude: str | None = Field(
+        default=None,
+        description="File with one image name a line to leave out; nothing is deleted.",
+    )
     validation: Share = Field(
         default=0.1, description="Share of the images held out for validation."
     )
@@ -127,8 +131,19 @@ class Init(Named):
         return self
 
 
+class Task(Named):
+    """What is asked of the images: classes, numbers, an order, pixels."""
+
+    name: str = Field(default="auto", description='A task by name; "auto": what the data asks.')
+
+    @model_validator(mode="after")
+    def _known(self) -> Task:
+        check_member("task", self.name, self.options(), type(self).model_fields)
+        return self
+
+
 class Loss(Named):
-    """What is minimized. Label smoothing is an option of the loss."""
+    """What is minimized; cross entropy stands for the task's own loss where the task has another."""
 
     name: str = Field(default="cross-entropy", description="A loss by name.")
 
@@ -259,6 +274,7 @@ class Recipe(Section):
         description='"auto", "none" or a table {name = {option = value}}; train only.',
     )
     data: Data = Field(default_factory=Data)
+    task: Task = Field(default_factory=Task)
     model: Model = Field(default_factory=Model)
     init: Init = Field(default_factory=Init)
     loss: Loss = Field(default_factory=Loss)
@@ -271,6 +287,10 @@ class Recipe(Section):
     def _known(self) -> Recipe:
         check_jitter(self.jitter)
         return self
+
+    def reading(self) -> dict[str, Any]:
+        """The keywords for `visus.data.prepare`: of the data, and as what task it is read."""
+        return self.data.options() | {"task": self.task.name}
 
     def tree(self) -> dict[str, Any]:
         """The recipe as plain nested tables, without the keys that are not set."""

@@ -32,6 +32,7 @@ from visus.training import checkpoint, distributed, machine, probes
 from visus.training.automatic import settle
 from visus.training.budget import Budget
 from visus.training.building import make_classifier, make_feed, make_state, settle_layout
+from visus.training.evaluate import evaluate
 from visus.training.judge import Judge, better
 from visus.training.plan import Clock, Plan, rate_of
 from visus.training.reading import differences, load_recipe
@@ -135,7 +136,11 @@ class Session:
         model.to(self.device)
         if weights := self._best_weights():
             model.load_state_dict(weights)
-        return model.eval().requires_grad_(True)
+        model = model.eval().requires_grad_(True)
+        if model.task.chooses and len(self.dataset.validation):
+            model.task.settle(evaluate(model, self.dataset.validation))
+            model.facts = model.facts | {"task": model.task.described()}
+        return model
 
     # How a run begins, goes on and ends.
 
@@ -196,6 +201,14 @@ class Session:
         rows = summary(self.model.network, self.dataset.channels, tuple(self.dataset.size))  # type: ignore[arg-type]
         count = sum(weight.numel() for weight in self.model.parameters())
         name, flops = self.recipe.model.name, total_flops(rows)
+        task: Any = self.model.task
+        how = (
+            "found from the data" if task.name == getattr(self.dataset, "task", "") else "asked for"
+        )
+        self.ledger.write(
+            "task", name=task.name, how=how, outputs=task.names, loss=self.recipe.loss.name,
+            noun=task.noun, axis=task.axis,
+        )  # fmt: skip
         self.ledger.write("model", name=name, parameters=count, flops=flops, layers=rows)
 
     def _resume(self, tensors: dict[str, Tensor], facts: dict[str, Any], notes: list[str]) -> None:

@@ -9,10 +9,10 @@ from torch import nn
 
 from visus import __version__
 from visus.errors import RunError, VisusError
-from visus.models import build
 from visus.training import checkpoint
 from visus.training.classifier import Classifier
 from visus.training.recipe import Recipe
+from visus.training.tasks import make_task, task_of
 
 NAME = "model"
 
@@ -30,6 +30,7 @@ class Trained(Classifier):
         self.classes: list[str] = list(facts["classes"])
         self.size: tuple[int, int] = (facts["size"][0], facts["size"][1])
         self.channels: int = facts["channels"]
+        self.task = task_of(facts, self.recipe.task.options())
         self.metrics: dict[str, Any] = facts.get("metrics", {})
         self.eval()
 
@@ -49,6 +50,7 @@ def facts_of(recipe: Recipe, dataset: Any, mean: list[float], std: list[float]) 
         "channels": dataset.channels,
         "mean": mean,
         "std": std,
+        "task": make_task(recipe.task.name, dataset, **recipe.task.options()).described(),
     }
 
 
@@ -80,6 +82,6 @@ def load_trained(folder: str | Path, network: nn.Module | None = None) -> Traine
 
 
 def _network(facts: dict[str, Any]) -> nn.Module:
-    model = Recipe.model_validate(facts["recipe"]).model
+    recipe = Recipe.model_validate(facts["recipe"])
     size = (facts["size"][0], facts["size"][1])
-    return build(model.name, facts["channels"], len(facts["classes"]), size, **model.options())
+    return task_of(facts).network(recipe.model, facts["channels"], size)

@@ -19,6 +19,7 @@ from visus.errors import RecipeError, UsageError
 from visus.family import Family
 
 jitters = Family("jitter", package=__name__)
+IGNORED = 255  # of a mask
 
 
 class Member(Protocol):
@@ -52,28 +53,43 @@ class Jitter:
         """Jittered images, float `(N, C, H, W)` in [0, 1], and targets.
 
         Targets come back as they came, int64 `(N,)`, or as probabilities `(N, K)` where a
-        member mixes images.
+        member mixes images. Masks `(N, H, W)` go through the same moves as their images.
         """
         if not images.is_floating_point() or images.ndim != 4:
             raise UsageError(
                 f"jitter: images are {images.dtype} {tuple(images.shape)}; give floats (N, C, H, W) in [0, 1]"
             )
-        if targets.ndim == 1 and any(member.mixes for member in self.members.values()):
+        mixes = [name for name, member in self.members.items() if member.mixes]
+        if mixes and targets.ndim == 3:
+            raise RecipeError(f"jitter {mixes[0]}: masks cannot be blended; leave it out")
+        if targets.ndim == 1 and mixes:
             targets = nn.functional.one_hot(targets, self.classes).to(images.dtype)
+        spatial = targets.ndim == 3
         for name, member in self.members.items():
-            draw = torch.Generator().manual_seed(seed_of("jitter", seed, step, name))
-            images, targets = member(images, targets, draw)
+            number = seed_of("jitter", seed, step, name)
+            before = images
+            images, targets = member(images, targets, torch.Generator().manual_seed(number))
+            if spatial and (move := getattr(member, "move", None)) is not None:
+                # The same draws move the mask; what comes in from outside is ignored.
+                planes = (targets.to(before.dtype) + 1).unsqueeze(1)
+                moved = move(planes, torch.Generator().manual_seed(number), labels=True)
+                numbers = moved.squeeze(1).round().long() - 1
+                targets = torch.where(numbers < 0, IGNORED, numbers).to(targets.dtype)
         return images, targets
 
 
-def jitter_default(channels: int, size: tuple[int, int], name: str = "") -> dict[str, dict]:
+def jitter_default(
+    channels: int, size: tuple[int, int], name: str = "", *, mirror: bool = True
+) -> dict[str, dict]:
     """What "auto" means: shifts by an eighth of the side; mirror images of color images alone.
+
+    Not `mirror` where an image and its mirror image may have other answers, such as an angle.
 
     Grey images are mostly letters, digits and scans, whose mirror image is another thing;
     clothes (fashion-mnist) may be mirrored.
     """
     crop = {"crop": {"padding": max(1, min(size) // 8)}}
-    mirrored = channels == 3 or name == "fashion-mnist"
+    mirrored = mirror and (channels == 3 or name == "fashion-mnist")
     return {"flip": {}, **crop} if mirrored else crop
 
 

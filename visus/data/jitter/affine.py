@@ -43,17 +43,22 @@ class Affine:
         self, images: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Images `(N, C, H, W)` moved; targets as they are."""
+        return self.move(images, generator).clamp_(0, 1), targets
+
+    def move(self, images: Tensor, generator: Generator, labels: bool = False) -> Tensor:
+        """The pixels, or (`labels`) the class numbers of a mask by the nearest, moved."""
         if not images.numel():
-            return images.clone(), targets
+            return images.clone()
         theta = self.matrices(images, generator)
         exact = images.float()  # grid_sample on CPU knows no half precision everywhere
         grid = nn.functional.affine_grid(
             theta.to(exact.device), list(exact.shape), align_corners=False
         )
         moved = nn.functional.grid_sample(
-            exact, grid, mode="bilinear", padding_mode=self.fill, align_corners=False
-        )
-        return moved.clamp_(0, 1).to(images.dtype), targets
+            exact, grid, mode="nearest" if labels else "bilinear", padding_mode=self.fill,
+            align_corners=False,
+        )  # fmt: skip
+        return moved.to(images.dtype)
 
     def matrices(self, images: Tensor, generator: Generator) -> Tensor:
         """`(N, 2, 3)`: from a place in the new image to one in the old, sides from -1 to 1."""

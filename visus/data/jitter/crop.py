@@ -35,9 +35,13 @@ class Crop:
         self, images: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Images `(N, C, H, W)` shifted; targets as they are."""
+        return self.move(images, generator), targets
+
+    def move(self, images: Tensor, generator: Generator, labels: bool = False) -> Tensor:
+        """The pixels, or the class numbers of a mask, shifted."""
         down = whole(images, generator, -self.padding, self.padding).to(images.device)
         right = whole(images, generator, -self.padding, self.padding).to(images.device)
-        return shifted(images, down, right, self.fill == "zero"), targets
+        return shifted(images, down, right, self.fill == "zero")
 
 
 def shifted(images: Tensor, down: Tensor, right: Tensor, zero: bool) -> Tensor:

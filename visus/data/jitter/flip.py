@@ -22,10 +22,14 @@ class Flip:
         self, images: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Images `(N, C, H, W)` mirrored or not; targets as they are."""
+        return self.move(images, generator), targets
+
+    def move(self, images: Tensor, generator: Generator, labels: bool = False) -> Tensor:
+        """The pixels, or the class numbers of a mask, mirrored."""
         for axis in (3, 2) if self.vertical else (3,):
             chosen = uniform(images, generator) < self.probability
             images = mirrored(images, chosen.to(images.device), axis)
-        return images, targets
+        return images
 
 
 def mirrored(images: Tensor, chosen: Tensor, axis: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from visus.data.found import Found
 from visus.data.inputs import Files
-from visus.data.listing import class_files, split_folders
+from visus.data.listing import class_files, mask_folders, split_folders
 from visus.data.sources import Source, sources
 
 
@@ -19,7 +19,11 @@ class ClassFolders(Source):
 
     def fits(self, what: Any) -> bool:
         """A folder without a train folder in it."""
-        return isinstance(what, Path) and what.is_dir() and not split_folders(what)
+        return (
+            isinstance(what, Path)
+            and what.is_dir()
+            and not (split_folders(what) or mask_folders(what))
+        )
 
     def open(self, what: Path) -> Found:
         """All files below the class folders, no split given."""

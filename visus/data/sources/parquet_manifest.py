@@ -7,7 +7,7 @@ from typing import Any
 
 from visus.data.found import Found
 from visus.data.sources import Source, sources
-from visus.data.table import COLUMNS, found_table
+from visus.data.table import found_table
 from visus.errors import DataError, UsageError
 
 
@@ -34,9 +34,7 @@ class ParquetManifest(Source):
             reason = str(error).splitlines()[0]
             raise DataError(f"manifest {what}: cannot be read as Parquet: {reason}") from None
         columns = {name.lower(): table[name].to_pylist() for name in table.column_names}
-        return found_table(
-            what, {n: [_text(v) for v in columns[n]] for n in COLUMNS if n in columns}, 1
-        )
+        return found_table(what, {n: [_text(v) for v in columns[n]] for n in columns}, 1)
 
 
 def _text(value: Any) -> str:

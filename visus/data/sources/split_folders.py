@@ -7,7 +7,7 @@ from typing import Any
 
 from visus.data.found import Bad, Found, in_order
 from visus.data.inputs import Files
-from visus.data.listing import class_files, entries, split_folders
+from visus.data.listing import class_files, entries, mask_folders, split_folders
 from visus.data.sources import Source, sources
 from visus.errors import DataError
 
@@ -20,7 +20,12 @@ class SplitFolders(Source):
 
     def fits(self, what: Any) -> bool:
         """A folder with a train folder in it."""
-        return isinstance(what, Path) and what.is_dir() and bool(split_folders(what))
+        return (
+            isinstance(what, Path)
+            and what.is_dir()
+            and not mask_folders(what)
+            and bool(split_folders(what))
+        )
 
     def open(self, what: Path) -> Found:
         """All files of all splits; each keeps the split it lies in."""

@@ -57,7 +57,7 @@ def _classes(story: Story) -> Markup | None:
     counts = {split: story.counts(split) for split in SPLITS}
     counted: list[str] = [*{name: 0 for table in counts.values() for name in table}]
     known = not counted or bool(set(counted) & set(story.classes))
-    names: list[str] = [*{name: 0 for name in [*(story.classes if known else []), *counted]}]
+    names: list[str] = [*dict.fromkeys([*(story.classes if known else []), *counted])]
     if not names or not any(counts.values()):
         return None
     title = "Images per class" if set(names) <= set(story.classes) else "Images by target"

@@ -34,14 +34,17 @@ def _answer(story: Story) -> list[Any]:
         error = words.finite(line.get(key))
         if error is not None:
             n = line.get("n") if line is look else story.size("validation")
-            return _number(noun, error, line, n, _caution(story, line is look))
+            plainly = _plainly(error) if story.judged else f"The error is the {story.axis}."
+            return _number(noun, error, line, n, _caution(story, line is look), plainly)
     return [
         tag("p", "No error measured" if story.end else "No error measured yet", class_="noun"),
         tag("p", _standing(story), class_="say"),
     ]
 
 
-def _number(noun: str, error: float, line: dict, n: Any, caution: str) -> list[Any]:
+def _number(
+    noun: str, error: float, line: dict, n: Any, caution: str, plainly: str
+) -> list[Any]:  # fmt: skip
     bounds = words.interval(line.get("interval"))
     of = f" on {words.some(n, 'image')}" if words.finite(n) is not None else ""
     under = f"95 % interval {bounds}{of}" if bounds else of.strip()
@@ -49,7 +52,7 @@ def _number(noun: str, error: float, line: dict, n: Any, caution: str) -> list[A
         tag("p", noun, class_="noun"),
         tag("p", words.percent(error), class_="big"),
         tag("p", under, class_="under") if under else None,
-        tag("p", _plainly(error), " ", caution, class_="say"),
+        tag("p", plainly, " ", caution, class_="say"),
     ]
 
 
@@ -76,7 +79,7 @@ def _caution(story: Story, tested: bool) -> str:
 
 def _chance(story: Story) -> str:
     counts = story.counts("train").values()
-    if not counts or not sum(counts):
+    if not counts or not sum(counts) or not story.judged:
         return ""
     error = 1 - max(counts) / sum(counts)
     return f"Always naming the most frequent class would misjudge {words.percent(error)}."
@@ -101,7 +104,7 @@ def _compare(story: Story) -> Markup | None:
             dots.append(Dot(name, known, color, low, high))
     if not dots:
         return None
-    axis = Axis("share of images misjudged", words.percent, zero=True)
+    axis = Axis(story.axis, words.percent, zero=True)
     return tag("div", dot_chart("Train, validation and test error", dots, axis), class_="compare")
 
 

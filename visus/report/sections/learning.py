@@ -28,7 +28,7 @@ class LearningCurves(Section):
         return join(
             lead("Both errors are measured on plain images with dropout and jitter off, so they "
                  "compare. A gap between them is what the network learned by heart."),
-            figure("Error", _chart("Error by epoch", errors, "share of images misjudged", words.percent, story)) if errors else None,
+            figure("Error", _chart("Error by epoch", errors, story.axis, words.percent, story)) if errors else None,
             figure("Loss", _chart("Loss by epoch", losses, "loss", words.plain, story)) if losses else None,
             folded("All epochs as a table", _table(epochs)),
         )  # fmt: skip
