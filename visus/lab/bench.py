@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visus.layers import inits, norms
+from visus.layers import inits, norms, parameter_groups
 
 
 class Images(NamedTuple):
@@ -124,12 +124,14 @@ def fit(
 ) -> list[float]:  # fmt: skip
     """Train by SGD with a cosine schedule (`flat`: constant rate); the loss of every step."""
     torch.manual_seed(seed)
-    optimizer = torch.optim.SGD(model.parameters(), rate, momentum, weight_decay=decay)
+    optimizer = torch.optim.SGD(list(parameter_groups(model, rate, decay)), rate, momentum)
+    first = [group["lr"] for group in optimizer.param_groups]
     history: list[float] = []
     model.train()
     for step, rows in enumerate(batches(len(x), batch, steps, seed)):
         if not flat:
-            optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
+            for group, start_rate in zip(optimizer.param_groups, first, strict=True):
+                group["lr"] = start_rate * 0.5 * (1 + np.cos(np.pi * step / steps))
         images = x[rows] if jitter is None else jitter(x[rows])
         optimizer.zero_grad()
         value = loss(model(images), y[rows])

@@ -69,4 +69,5 @@ class BnStatistics(Experiment):
             yscale="log",
         )
         axes.set_xticks(STEPS, STEPS)
+        axes.minorticks_off()
         axes.legend()

@@ -27,7 +27,7 @@ class ConvGradient(Experiment):
         dx, dw = torch.autograd.grad(y, (x, w), g)
         by_x = F.conv2d(g, w.flip(2, 3).transpose(0, 1), padding=kernel - 1)
         by_w = F.conv2d(x.transpose(0, 1), g.transpose(0, 1)).transpose(0, 1)
-        off = [float((a - b).abs().max()) for a, b in ((dx, by_x), (dw, by_w))]
+        off = [float((a - b).detach().abs().max()) for a, b in ((dx, by_x), (dw, by_w))]
         planes = {"g": g[0, 0], "w, flipped": w[0, 0].flip(0, 1), "dL/dx, autograd": dx[0, 0],
                   "dL/dx, as a convolution": by_x[0, 0]}  # fmt: skip
         return {"off": off, "planes": {k: v.tolist() for k, v in planes.items()}}

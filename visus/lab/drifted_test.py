@@ -65,6 +65,6 @@ class DriftedTest(Experiment):
                 axes.plot([at] * len(values), values, "o", ms=3, color=color)
         axes.set_xticks(range(len(CASES)), CASES)
         axes.grid(axis="x", visible=False)
-        axes.set(title="The three errors", ylabel="error", ylim=(0, 1.05))
+        axes.set(title="The three errors", ylabel="error", ylim=(0, 1.2))
         percent(axes)
         axes.legend(ncols=3, loc="upper right")

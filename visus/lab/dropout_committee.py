@@ -65,5 +65,6 @@ class DropoutCommittee(Experiment):
             ylim=(0, None),
         )
         axes.set_xticks(MEMBERS, MEMBERS)
+        axes.minorticks_off()
         percent(axes)
         axes.legend()

@@ -45,7 +45,7 @@ class NormMixed(Experiment):
                     gates = [
                         p.detach().flatten()
                         for n, p in model.named_parameters()
-                        if n.endswith("rho")
+                        if n.endswith("gate")
                     ]
                     found["gates"][task] = torch.cat(gates).tolist()
         return found

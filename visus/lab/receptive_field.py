@@ -73,6 +73,10 @@ class ReceptiveField(Experiment):
     def draw(self, figure, runs):
         from matplotlib.patches import Rectangle
 
+        figure.suptitle(
+            "Grey: theoretical window. Orange: effective, two standard deviations to each side",
+            fontsize=9,
+        )
         for axes, name in zip(figure.subplots(1, 3), STACKS, strict=True):
             plane = np.array(runs[0][name]["map"])
             axes.imshow(plane, cmap="Blues", vmax=np.quantile(plane, 0.995))
