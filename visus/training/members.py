@@ -44,8 +44,7 @@ def check_member(
     """
     if name == "auto" and not options:
         return
-    known = {key: found.default for key, found in family(noun).options(name).items()}
-    known.pop("facts", None)  # what a task learned from train is no option
+    known = _known(noun, name)
     _check_keys(noun, name, options, [*fields, *known])
     for key, value in options.items():
         if not fits(value, known[key]):
@@ -53,6 +52,15 @@ def check_member(
                 f"recipe: {noun}.{key} = {value!r}; {noun} '{name}' takes it as "
                 f"{_kind(known[key])}, the default is {known[key]!r}"
             )
+
+
+def _known(noun: str, name: str) -> dict[str, Any]:
+    """The options of a member with their defaults; of the task "auto" those of any task."""
+    members = family(noun)
+    some = [*members] if name == "auto" and noun == "task" else [name]
+    found = {key: p.default for one in some for key, p in members.options(one).items()}
+    found.pop("facts", None)  # what a task learned from train is no option
+    return found
 
 
 def _check_keys(noun: str, name: str, options: Iterable[str], known: Iterable[str]) -> None:
