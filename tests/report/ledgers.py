@@ -40,6 +40,7 @@ KINDS = [
     "mistakes",
     "finding",
     "trial",
+    "stage",
     "study",
     "tuning-trial",
     "tuning-result",
@@ -225,6 +226,10 @@ def findings() -> list[Line]:
     write.write("trial", remedy="model.norm=group", kept=False, control=[[0, 0.4], [50, 0.3]],
                 treatment=[[0, 0.4], [50, "nan"]], reason="no better than the control")  # fmt: skip
     write.write("trial", remedy="data.balanced=true")
+    write.write("stage", name="first weights", decided="as it should be", seconds=0.01,
+                evidence={"forward": {"a": 0.4, "b": 0.3}, "backward": {"a": 0.01, "b": 0.02}})  # fmt: skip
+    write.write("stage", name="first steps", decided="kept optimizer.rate=0.008", seconds=2.5,
+                evidence={"losses": {"x": [1, 2], "y": [2.3, "nan"]}, "steps_spent": 40.0})  # fmt: skip
     return write.lines
 
 

@@ -17,17 +17,7 @@ from visus.report.page import compose
 from visus.report.section import Section, ordered, sections
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
-LOADS = {
-    "src",
-    "href",
-    "srcset",
-    "data",
-    "action",
-    "poster",
-    "background",
-    "xlink:href",
-    "formaction",
-}
+LOADS = set("src href srcset data action poster background xlink:href formaction".split())
 
 
 class Tree(HTMLParser):
@@ -75,22 +65,7 @@ def check(page: report.Page) -> Tree:
 
 
 def _geometry(root):
-    keys = (
-        "x",
-        "y",
-        "x1",
-        "x2",
-        "y1",
-        "y2",
-        "cx",
-        "cy",
-        "r",
-        "width",
-        "height",
-        "d",
-        "viewBox",
-        "transform",
-    )
+    keys = "x y x1 x2 y1 y2 cx cy r width height d viewBox transform".split()
     return [element.get(key) for element in root.iter() for key in keys if element.get(key)]
 
 
