@@ -17,7 +17,10 @@ from visus.report.page import compose
 from visus.report.section import Section, ordered, sections
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
-LOADS = set("src href srcset data action poster background xlink:href formaction".split())
+# fmt: off
+LOADS = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href", "formaction"}
+PLACES = ["x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "d", "viewBox", "transform"]
+# fmt: on
 
 
 class Tree(HTMLParser):
@@ -65,8 +68,7 @@ def check(page: report.Page) -> Tree:
 
 
 def _geometry(root):
-    keys = "x y x1 x2 y1 y2 cx cy r width height d viewBox transform".split()
-    return [element.get(key) for element in root.iter() for key in keys if element.get(key)]
+    return [element.get(key) for element in root.iter() for key in PLACES if element.get(key)]
 
 
 def _offline(tree: Tree, html: str) -> None:
