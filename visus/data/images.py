@@ -86,7 +86,8 @@ class Dataset:
 
     `mean` and `std` are per channel, in units of [0, 1], of the train images alone; `size` is
     (H, W); `bad` names the files that were left out. The test images are in `vault`. `task` is what
-    the targets ask for, and `classes` the names of its outputs.
+    the targets are read as, `natural` what they would be unless asked otherwise, and `classes`
+    the names of the outputs.
     """
 
     name: str
@@ -102,3 +103,4 @@ class Dataset:
     std: list[float]
     bad: list[Bad]
     task: str = "classification"
+    natural: str = "classification"

@@ -46,8 +46,9 @@ def prepare(
     cannot be used.
     """
     held = Split.read(folder) if folder is not None and (Path(folder) / NAME).exists() else None
-    found = recast(excluded(open_source(what, drop=tuple(drop)), exclude), task)
-    chosen = task_of(found) if task == "auto" else task
+    opened = excluded(open_source(what, drop=tuple(drop)), exclude)
+    found, natural = recast(opened, task), task_of(opened)
+    tasks = (natural if task == "auto" else task, natural)
     strays = found.strays
     found = held.only(found) if held else found
     wish = (
@@ -60,7 +61,7 @@ def prepare(
     if held:
         held.check(seen)
     split = held or make_split(seen, decoded.shape, seed=seed, validation=validation, test=test)
-    dataset = _dataset(seen, decoded, split, [*bad, *strays], chosen)
+    dataset = _dataset(seen, decoded, split, [*bad, *strays], tasks)
     file = (split.write(folder) if held is None else split.path) if folder is not None else None
     if ledger is not None:
         ledger.write("data", **describe(dataset))
@@ -113,7 +114,7 @@ def _usable(found: Found, readable: Found, bad: list[Bad], max_bad: float) -> No
 
 
 def _dataset(
-    seen: Scan, decoded: Decoded, split: Split, bad: list[Bad], task: str
+    seen: Scan, decoded: Decoded, split: Split, bad: list[Bad], tasks: tuple[str, str]
 ) -> Dataset:  # fmt: skip
     found, numbers = seen.found, split.numbers(seen.found)
     names = found.truth.names if found.truth else split.classes
@@ -127,7 +128,7 @@ def _dataset(
     mean, std = channel_statistics(decoded.moments[numbers["train"]], pixels)
     return Dataset(
         found.name, found.source, names, split.channels, split.size, sets["train"],
-        sets["validation"], Vault(sets["test"], split.classes), split, mean, std, bad, task,
+        sets["validation"], Vault(sets["test"], split.classes), split, mean, std, bad, *tasks,
     )  # fmt: skip
 
 

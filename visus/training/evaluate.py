@@ -116,17 +116,17 @@ def evaluate(
     A model that carries a `task` is read as that task does: an evaluation with `errors` by
     sample, `error`, `interval`, `loss` and `metrics()`; without one as a classification.
     """
-    task = getattr(model, "task", None) or _classification()
+    task: Any = getattr(model, "task", None) or _classification()
     modes = {module: module.training for module in model.modules()}
     chosen = torch.arange(len(images)) if indices is None else indices
-    criterion = criterion or task.standard(getattr(model, "recipe", None))
+    measured: Any = criterion or task.standard(getattr(model, "recipe", None))
     parts, total = [], 0.0
     try:
         model.eval()
         for part in chosen.split(batch_size):
             outputs = _answers(model, images.batch(part), flip, task)
             targets = images.targets[part].to(outputs.device)
-            total += float(criterion(outputs, targets)) * len(part) if len(part) else 0.0
+            total += float(measured(outputs, targets)) * len(part) if len(part) else 0.0
             parts.append(task.gather(outputs, targets))
     finally:
         for module, training in modes.items():

@@ -38,7 +38,7 @@ def scatter(
 
 
 def _draw(width, title, pairs, x_axis, y_axis, diagonal, bounds, path, mark) -> Markup:
-    box = Box(width, width * 0.8, 58, 16, 28, 44)
+    box = Box(width, width * 0.8, 58, 30, 28, 44)
     every = [*pairs, *path, *((b.x, v) for b in bounds for v in (b.low, b.high))]
     x = Scale(x_axis, [a for a, _ in every], box.left, box.width - box.right, 5)
     y = Scale(y_axis, [b for _, b in every], box.height - box.bottom, box.top, 5)

@@ -63,8 +63,8 @@ class Roc(Section):
         told = scatter("Calibration", [], [], Axis(f"probability said of {name}", words.percent, low=0.0, high=1.0),
                        Axis(f"share that is {name}", words.percent, low=0.0, high=1.0), bounds=bars)  # fmt: skip
         return join(
-            lead(f"Left to right the threshold falls: more {name} are found, and more others are taken for "
-                 f"it. The dot is the threshold chosen on validation, {words.plain(roc.get('threshold'))}."),
+            lead(f"Left to right the threshold falls: more images of {name} are found, and "
+                 f"more others are taken for it. The dot is the threshold chosen on validation, {words.plain(roc.get('threshold'))}."),
             figure("ROC curve", curve),
             lead("Calibration: of the images given a probability, the share that has it; on the dashed "
                  "line the probabilities come true."),

@@ -33,7 +33,7 @@ class Confusion(Section):
         )
         return join(
             lead(f"On the {line.get('split') or 'held-out'} images, {words.whole(right)} of "
-                 f"{words.whole(total)} {'pixels ' * (line.get('unit') == 'pixels')}are right (blue, on the diagonal). Orange cells are mistakes, "
+                 f"{words.whole(total)} {'thousand pixels ' * (line.get('unit') == 'thousand pixels')}are right (blue, on the diagonal). Orange cells are mistakes, "
                  f"stronger where a larger share of the row's class is misjudged.{some}"),
             figure("Confusion matrix", heat_map("Confusion matrix", shown, small, "true class", "predicted class")),
             _pairs(names, matrix),

@@ -150,7 +150,14 @@ class Segmentation(Task):
         ]
         return [
             ("overlays", {"items": items, "colors": colors}),
-            ("confusion", {"classes": self.names, "matrix": cells.tolist(), "unit": "pixels"}),
+            (
+                "confusion",
+                {
+                    "classes": self.names,
+                    "matrix": (cells / 1000).tolist(),
+                    "unit": "thousand pixels",
+                },
+            ),
         ]
 
     @torch.no_grad()
