@@ -34,7 +34,7 @@ class BnGap(Experiment):
     topic = "batch norm"
     claim = "The smaller the batch, the further batch norm in training is from batch norm in test."
     source = "Ioffe 2017, section 3"
-    quick = Settings(samples=2500, width=16)
+    quick = Settings(samples=5000, width=16)
     full = Settings(samples=60000, width=64)
     tiny = Settings(samples=64, width=4)
     inches = (6.5, 3.3)
@@ -49,7 +49,7 @@ class BnGap(Experiment):
                 held.x,
                 held.y,
                 steps=max(samples // size, 1),
-                rate=0.01 * size**0.5,
+                rate=0.02 * size**0.5,
                 batch=size,
                 seed=seed,
             )

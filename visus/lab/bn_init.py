@@ -18,7 +18,7 @@ class BnInit(Experiment):
     claim = "With batch norm a network trains from good and bad initialization; without it only from good."
     source = "Ioffe & Szegedy 2015"
     seeds = 3
-    quick = Settings(steps=150, width=48, depth=5)
+    quick = Settings(steps=400, width=48, depth=5)
     full = Settings(steps=3000, width=256, depth=10)
     tiny = Settings(steps=4, width=8)
     inches = (7, 3.4)
@@ -53,4 +53,4 @@ class BnInit(Experiment):
             ylim=(0, 1),
         )
         percent(axes)
-        axes.legend(loc="upper center")
+        axes.legend(loc="center left")

@@ -30,7 +30,7 @@ class BnStatistics(Experiment):
         found: dict[str, Any] = {"data": held.source, "running": [], "whole": []}
         for steps in STEPS:
             model = start(cnn(held.shape[0], width, 2, "batch"), seed)
-            fit(model, held.x, held.y, steps=steps, rate=0.05, seed=seed)
+            fit(model, held.x, held.y, steps=steps, rate=0.2, seed=seed)
             found["running"].append(score(model, *held.validation)[0])
             found["whole"].append(score(recalibrate(model, held.x.split(250)), *held.validation)[0])
         return found
@@ -66,7 +66,7 @@ class BnStatistics(Experiment):
             xlabel="steps trained",
             ylabel="validation loss (nats)",
             xscale="log",
-            yscale="log",
+            ylim=(0, None),
         )
         axes.set_xticks(STEPS, STEPS)
         axes.minorticks_off()

@@ -62,7 +62,7 @@ class InitZero(Experiment):
             w = np.array(runs[0][name]["weights"])
             a.imshow(w, cmap="RdBu_r", vmin=-abs(w).max(), vmax=abs(w).max())
             a.set(
-                title=f"Start {name}",
+                title=f"Trained from {name}",
                 xlabel="input",
                 ylabel="unit of layer 2",
                 xticks=[],

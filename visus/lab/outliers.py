@@ -13,6 +13,7 @@ from visus.lab.style import COLORS, GREY, band
 from visus.layers import losses
 
 NAMES, SHARES = ("l2", "l1", "smooth-l1"), (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+LINES = {"l2": "-", "l1": "-", "smooth-l1": "--"}  # L1 and smooth L1 lie on each other
 
 
 @experiments.member
@@ -74,8 +75,10 @@ class Outliers(Experiment):
             shape.plot(d.detach(), value.detach(), color=color, label=name)
             shape.plot(d.detach(), slope, color=color, ls=":", lw=1.2)
             a, b = run["line"][name]
-            fits.plot(line, a + b * line, color=color, label=name)
-            band(by, SHARES, [r["off"][name] for r in runs], color=color, label=name)
+            fits.plot(line, a + b * line, color=color, label=name, ls=LINES[name])
+            band(
+                by, SHARES, [r["off"][name] for r in runs], color=color, label=name, ls=LINES[name]
+            )
         shape.set(
             title="Loss (line), gradient (dots)", xlabel="y - t", ylim=(-3, 5), ylabel="loss, dL/dy"
         )

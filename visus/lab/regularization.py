@@ -36,7 +36,7 @@ class Regularization(Experiment):
     topic = "regularization"
     claim = "L2, L1, dropout, jitter and batch norm narrow the gap between training and validation loss; L1 makes weights vanish."
     source = "Goodfellow, Bengio & Courville 2016, chapter 7; Srivastava et al. 2014"
-    seeds = 3
+    seeds = 5
     quick = Settings(steps=250, width=64, train=200)
     full = Settings(steps=5000, width=512, train=1000)
     tiny = Settings(steps=3, width=8, train=50)

@@ -9,9 +9,11 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,11 @@ def names(wanted: Sequence[str]) -> list[str]:
 
 
 def fingerprint(experiment: Experiment, settings: dict[str, Any], seeds: int) -> str:
-    """sha256 of the code that made the numbers and of its settings."""
+    """sha256 of the code that made the numbers, of its settings and of torch's version."""
     own = Path(inspect.getfile(type(experiment)))
     rooms = [p for room in experiment.rooms for p in (HERE.parent / room).rglob("*.py")]
     digest = hashlib.sha256(json.dumps([settings, seeds], sort_keys=True).encode())
-    digest.update(str(sorted(_archives())).encode())
+    digest.update(f"{sorted(_archives())} torch {version('torch')}".encode())
     for path in [own, *(HERE / name for name in SHARED), *sorted(rooms)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -120,9 +122,8 @@ def draw(experiment: Experiment, runs: list[dict[str, Any]], stem: Path) -> None
 # ---- several ------------------------------------------------------------------------------
 
 
-def _quiet() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends us
-    _single()
+def _main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _single() -> None:
@@ -153,10 +154,16 @@ def run_all(
     except OSError as error:
         raise RunError(f"lab: cannot make {folder}: {error.strerror}; give another --out") from None
     records: dict[str, dict[str, Any]] = {}
-    for record in _results(chosen, folder, min(processes, len(chosen)), options):
-        records[record["name"]] = record
-        if on is not None:
-            on(record)
+    try:
+        for record in _results(chosen, folder, min(processes, len(chosen)), options):
+            records[record["name"]] = record
+            if on is not None:
+                on(record)
+    except KeyboardInterrupt:
+        done = f"{len(records)} of {len(chosen)} experiments are done and kept in {folder}"
+        raise RunError(
+            f"lab: interrupted; {done}, the same command goes on with the rest"
+        ) from None
     return [records[name] for name in chosen]
 
 
@@ -166,9 +173,14 @@ def _results(chosen: Sequence[str], folder: Path, processes: int, options: dict[
         yield from (_one(name, folder, options) for name in chosen)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_single)
+    # What is ignored here is ignored in the children from their first line: Ctrl-C is ours alone.
+    was = signal.signal(signal.SIGINT, signal.SIG_IGN) if _main() else None
     try:
-        for future in as_completed([pool.submit(_one, n, folder, options) for n in chosen]):
+        waiting = [pool.submit(_one, n, folder, options) for n in chosen]
+        if was is not None:
+            signal.signal(signal.SIGINT, was)
+        for future in as_completed(waiting):
             yield future.result()
         pool.shutdown()
     finally:
