@@ -61,7 +61,8 @@ def usual_rate(recipe: Recipe) -> float:
     """The optimizer's own peak rate, for the batch size of the recipe."""
     kind = optimizers[recipe.optimizer.name]
     share = int(recipe.training.batch_size) / 128
-    return kind.rate * share**kind.scaling  # type: ignore[attr-defined]
+    steep = tasks[recipe.task.name].rate if recipe.task.name in tasks else 1.0  # type: ignore[attr-defined]
+    return kind.rate * share**kind.scaling * steep  # type: ignore[attr-defined]
 
 
 def convolves(network: nn.Module) -> bool:

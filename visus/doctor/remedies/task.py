@@ -9,7 +9,7 @@ from visus.doctor.remedies.treatment import Chart, Treatment, remedy
 
 @remedy(cures=("loss-mismatch", "output-range", "underfitting"))
 def right_loss(chart: Chart) -> Treatment | None:
-    """Cross entropy, the loss of a classifier's last layer."""
+    """The loss that suits the task: for classes cross entropy."""
     name = chart.get("loss.name")
     if name == "cross-entropy" or chart.get("task.name", "auto") not in ("auto", "classification"):
         return None

@@ -32,6 +32,7 @@ class Task:
     mirror = False
     output = "logits"
     noun, axis = "error", "share of answers that are wrong"
+    rate = 1.0  # of the optimizer's usual rate: less where the loss is steeper than cross entropy
     chooses = False  # whether something is chosen on validation when the model is finished
 
     def __init__(self, names: list[str], facts: dict[str, Any] | None = None):
