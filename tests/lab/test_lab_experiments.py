@@ -1,6 +1,7 @@
 """Every experiment: a claim, a tiny run with figure and numbers, a verdict that can say no."""
 
 import json
+import math
 
 import pytest
 
@@ -41,6 +42,28 @@ def test_doctored_numbers_do_not_hold(name, tmp_path):
         for r in runs
     ]  # fmt: skip
     assert runner.report(name, experiments[name](), off)["verdict"] != HOLDS
+
+
+def _doctored(value, number):
+    """The same tree with every number replaced, and every name in a list by one nobody gave."""
+    if isinstance(value, dict):
+        return {k: _doctored(v, number) for k, v in value.items()}
+    if isinstance(value, list):
+        named = value == [] or isinstance(value[0], str)
+        return ["nonsense"] if named else [_doctored(v, number) for v in value]
+    return value if isinstance(value, str) else number
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("name", ALL)
+def test_no_claim_holds_by_numbers_that_show_nothing(name):
+    experiment = experiments[name]()
+    runs = [runner.clean(experiment.measure(s, **experiment.settings("tiny"))) for s in (0, 1)]
+    equal = runner.report(name, experiment, [_doctored(r, 1.0) for r in runs])
+    none = runner.report(name, experiment, [_doctored(r, math.nan) for r in runs])
+    assert none["verdict"] != HOLDS
+    # That two ways are alike is what this one claims: equal numbers do show it.
+    assert (equal["verdict"] == HOLDS) == (name == "all-cnn")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

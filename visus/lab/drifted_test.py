@@ -66,5 +66,6 @@ class DriftedTest(Experiment):
         axes.set_xticks(range(len(CASES)), CASES)
         axes.grid(axis="x", visible=False)
         axes.set(title="The three errors", ylabel="error", ylim=(0, 1.2))
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         percent(axes)
         axes.legend(ncols=3, loc="upper right")

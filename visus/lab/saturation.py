@@ -38,7 +38,7 @@ class Saturation(Experiment):
         )
         nn.functional.cross_entropy(model(held.x[:200]), held.y[:200]).backward()
         linear = [m for m in model if isinstance(m, nn.Linear)][:-1]
-        return [float(m.weight.grad.norm() / m.weight.norm()) for m in linear]  # type: ignore[union-attr]
+        return [float(m.weight.grad.norm() / m.weight.detach().norm()) for m in linear]  # type: ignore[union-attr]
 
     def checks(self, runs):
         reach = {n: [r["gradient"][n][0] / r["gradient"][n][-1] for r in runs] for n in NAMES}

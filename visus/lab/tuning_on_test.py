@@ -60,5 +60,8 @@ class TuningOnTest(Experiment):
             xscale="log",
             ylim=(0, None),
         )
+        ticks = [n for n in (1, 2, 5, 10, 20, 50, 100, 200) if n <= len(runs[0]["fresh"])]
+        axes.set_xticks(ticks, ticks)
+        axes.minorticks_off()
         percent(axes)
         axes.legend()
