@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 import torch
+from canvas import curves, folder, gates, read, sheet
 from networks import Features, Painter, gram
-from pictures import curves, folder, gates, read, sheet
 
 import visus
 from visus.layers.norm_mixed import parameter_groups

@@ -74,7 +74,7 @@ def test_the_distance_of_a_picture_to_itself_is_nothing(example):
 
 
 def test_pictures_are_written(example, tmp_path):
-    pictures = example("pictures", "style")
+    pictures = example("canvas", "style")
     one = torch.rand(3, 12, 16)
     assert pictures.picture(one).size == (16, 12)
     pictures.sheet({"photo": [one, one], "style": [one]}, tmp_path / "a.png")
