@@ -80,3 +80,6 @@ class SgdGradient(Experiment):
         for axes in (left, right):
             axes.set_xticks(SIZES, SIZES)
             axes.minorticks_off()
+        low, high = left.get_ylim()
+        shown = [v for v in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= v <= high]
+        left.set_yticks(shown, shown)
