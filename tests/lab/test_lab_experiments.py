@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_doctored_numbers_do_not_hold(name, tmp_path):
     assert runner.report(name, experiments[name](), off)["verdict"] != HOLDS
 
 
-def _doctored(value, number):
+def _doctored(value: Any, number: float) -> Any:
     """The same tree with every number replaced, and every name in a list by one nobody gave."""
     if isinstance(value, dict):
         return {k: _doctored(v, number) for k, v in value.items()}
