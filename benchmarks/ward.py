@@ -36,8 +36,8 @@ def draw(number: int) -> Program:
     else:
         names = list(FAULTS)
         index = (number // 6) * 2 + (number // 2) % 3
-        p.fault = names[index % len(names)]
-        FAULTS[p.fault](p)
+        p.fault = fault = names[index % len(names)]
+        FAULTS[fault](p)
         if p.fault == "norm-train-test-gap" and p.image is False and p.batch < 8:
             p.batch = 32
     return p

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 from ward_programs import images_cifar, moons, table_binary
 
 
-def weights(model):
+def weights(model) -> list[Any]:
     return [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -128,7 +129,8 @@ class Program:
 
     def __init__(self, seed: int):
         self.rng = rng = random.Random(seed)
-        self.seed, self.fault, self.style = seed, None, "plain"
+        self.seed, self.style = seed, "plain"
+        self.fault: str | None = None
         self.x, self.y, self.out, self.task = rng.choice(DATA)(rng)
         self.image = self.x.ndim == 4
         self.conv = self.image and rng.random() < 0.5
@@ -149,7 +151,8 @@ class Program:
         self.shuffle, self.zero, self.accumulate = True, True, 1
         self.before_loss, self.edit, self.after_optimizer = None, None, None
         self.eval_mode, self.train_mode, self.smooth = True, "right", 0.0
-        self.sleep, self.jitter, self.pause = 0.0, 0.0, None
+        self.sleep, self.jitter = 0.0, 0.0
+        self.pause: Callable | None = None
         self.wrap = None
         self.penalty = 0.0
 
