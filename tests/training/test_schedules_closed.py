@@ -82,7 +82,9 @@ def test_plan_counts_epochs():
 
 def test_what_fits_into_the_time():
     assert fit(100, None, seconds=56, step=0.1, judge=1.0) == 500
-    assert fit(100, None, seconds=54, step=0.1, judge=1.0) == 500, "the last evaluation is the ending's"
+    assert fit(100, None, seconds=54, step=0.1, judge=1.0) == 500, (
+        "the last evaluation is the ending's"
+    )
     assert fit(100, 3, seconds=56, step=0.1, judge=1.0) == 300
     assert fit(100, None, seconds=5, step=0.1, judge=1.0) == 50  # half an epoch
     assert fit(100, None, seconds=0, step=0.1, judge=1.0) == 1

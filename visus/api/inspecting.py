@@ -68,7 +68,7 @@ def _prepared(data: Any, edits: list[str], ledger: Ledger) -> tuple[Any, str]:
     except DataError as error:
         if not str(error).startswith("split:"):
             raise
-        whole = options | {"validation": 0.0, "test": 0.0}
+        whole: dict[str, Any] = options | {"validation": 0.0, "test": 0.0}
         return images.prepare(data, seed=recipe.seed, ledger=ledger, **whole), str(error)
 
 

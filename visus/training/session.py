@@ -203,7 +203,9 @@ class Session:
         name, flops = self.recipe.model.name, total_flops(rows)
         task: Any = self.model.task
         how = (
-            "found from the data" if task.name == getattr(self.dataset, "natural", "classification") else "asked for"
+            "found from the data"
+            if task.name == getattr(self.dataset, "natural", "classification")
+            else "asked for"
         )
         self.ledger.write(
             "task", name=task.name, how=how, outputs=task.names, loss=self.recipe.loss.name,
