@@ -174,6 +174,22 @@ def test_stopped_or_killed_it_goes_on(tmp_path, how):
     assert len(result["trials"]) == had + 2
 
 
+def test_a_trial_whose_process_died_before_it_signed_is_taken_over(monkeypatch):
+    from visus.training.tuning import storage
+
+    study = storage.quiet_optuna().create_study()
+    job = study.ask()
+    storage.revive(study)
+    assert [t.state.name for t in study.trials] == ["RUNNING"], "it may be about to sign"
+    monkeypatch.setattr(storage, "UNSIGNED", -1.0)
+    storage.revive(study)
+    assert [t.state.name for t in study.trials] == ["FAIL", "WAITING"]
+    with_sign = study.ask()
+    storage.sign(with_sign)
+    storage.revive(study)
+    assert study.trials[with_sign.number].state.name == "RUNNING" and job.number == 0
+
+
 def test_two_processes_share_a_study(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     words = ["--trials", "12", "--storage", url, "--finals", "1", "--json"]

@@ -15,6 +15,7 @@ from visus.training.tuning.dimension import Dimension
 
 TRIES = 6  # to open a database that another process may be making
 STALE = 600.0  # seconds without a sign of life after which a trial of another machine is taken over
+UNSIGNED = 10.0  # the same for one never signed: its process died between asking and signing
 
 
 def quiet_optuna() -> Any:
@@ -105,8 +106,8 @@ def revive(study: Any) -> None:
     for job in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         begun = job.datetime_start.timestamp() if job.datetime_start else 0.0
         host, pid, at = job.user_attrs.get("alive", ["", 0, begun])
-        here = host == socket.gethostname()
-        if (here and not _runs(pid)) or time.time() - at > STALE:
+        here, most = host == socket.gethostname(), STALE if host else UNSIGNED
+        if (here and not _runs(pid)) or time.time() - at > most:
             put_back(study, job)
 
 
