@@ -151,6 +151,12 @@ def test_empty_ledger_and_missing_sections_are_said(ledgers):
     assert "the ledger holds nothing on it" in page.html
 
 
+def test_what_a_task_cannot_have_is_not_called_missing():
+    lines = [{"kind": "run"}, {"kind": "task", "name": "regression"}]
+    assert "Confusion" in compose(lines[:1]).missing
+    assert not {"Confusion", "Worst mistakes", "Classes one by one"} & set(compose(lines).missing)
+
+
 # What a user brings is text, wherever it lands.
 
 

@@ -30,6 +30,7 @@ class AllCnn(Experiment):
     topic = "convolution"
     claim = "Convolutions of stride 2 replace max-pooling without loss."
     source = "Springenberg et al. 2015"
+    seeds = 15
     quick = Settings(steps=150, width=16)
     full = Settings(steps=5000, width=96)
     tiny = Settings(steps=3, width=4)

@@ -37,6 +37,7 @@ class BnNoise(Experiment):
     topic = "batch norm"
     claim = "Batch norm with injected covariate shift trains as well as without the shift, and better than no norm."
     source = "Santurkar et al. 2018, section 2.1"
+    seeds = 12
     quick = Settings(steps=200, width=64, depth=8)
     full = Settings(steps=3000, width=256, depth=16)
     tiny = Settings(steps=4, width=8)

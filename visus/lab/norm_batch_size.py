@@ -19,7 +19,7 @@ class NormBatchSize(Experiment):
     claim = "Batch norm suffers from batches of 2 to 4; group norm does not care."
     source = "Wu & He 2018, figure 1"
     seeds = 3
-    quick = Settings(samples=3600, width=16)
+    quick = Settings(samples=10000, width=16)
     full = Settings(samples=60000, width=64)
     tiny = Settings(samples=64, width=4)
     inches = (7, 3.4)

@@ -24,6 +24,7 @@ class ReceptiveField(Experiment):
     topic = "convolution"
     claim = "Atrous stacks and ASPP widen the receptive field; the effective one is smaller than the theoretical."
     source = "Luo et al. 2016; Chen et al. 2017"
+    seeds = 15
     quick = Settings(size=41, channels=16, draws=16)
     full = Settings(size=81, channels=64, draws=100)
     tiny = Settings(size=33, channels=2, draws=2)

@@ -36,7 +36,7 @@ class Regularization(Experiment):
     topic = "regularization"
     claim = "L2, L1, dropout, jitter and batch norm narrow the gap between training and validation loss; L1 makes weights vanish."
     source = "Goodfellow, Bengio & Courville 2016, chapter 7; Srivastava et al. 2014"
-    seeds = 5
+    seeds = 12
     quick = Settings(steps=250, width=64, train=200)
     full = Settings(steps=5000, width=512, train=1000)
     tiny = Settings(steps=3, width=8, train=50)
@@ -54,7 +54,12 @@ class Regularization(Experiment):
     def _one(self, way, strength, seed, held, steps, width):
         model = mlp(held.x[0].numel(), width, 2, bn=way == "batch norm" and strength > 0)
         if way == "dropout":
-            model = nn.Sequential(*list(model)[:-1], nn.Dropout(strength), model[-1])
+            last = len(model) - 1  # behind every hidden layer, as in the source
+            parts = [
+                (m, nn.Dropout(strength)) if 0 < i < last and not isinstance(m, nn.Linear) else (m,)
+                for i, m in enumerate(model)
+            ]
+            model = nn.Sequential(*(m for part in parts for m in part))
         start(model, seed)
         jitter = (lambda x: x + strength * torch.randn_like(x)) if way == "jitter" else None
         loss = Penalized(model, strength) if way == "L1" else nn.functional.cross_entropy

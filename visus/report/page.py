@@ -52,7 +52,7 @@ def compose(lines: Iterable[Line]) -> Page:
         if story.subject not in section.of:
             continue
         body = _body(name, section, story, page)
-        if body is None and section.of[0] != story.subject:
+        if body is None and not section.awaited(story):
             continue
         if body is None:
             page.missing.append(section.title)

@@ -31,9 +31,21 @@ class Section:
     reads: ClassVar[tuple[str, ...]] = ()
     of: ClassVar[tuple[str, ...]] = ("run",)
 
+    def awaited(self, story: Story) -> bool:
+        """Whether the page says so where there is nothing to show."""
+        return self.of[0] == story.subject
+
     def body(self, story: Story) -> Markup | None:
         """The section's HTML, or None where the ledger holds nothing for it."""
         raise NotImplementedError
+
+
+class OfClasses(Section):
+    """A section that other tasks may lack without a word."""
+
+    def awaited(self, story: Story) -> bool:
+        task = story.last("task").get("name")
+        return super().awaited(story) and task in (None, "classification")
 
 
 def ordered() -> list[tuple[str, Section]]:

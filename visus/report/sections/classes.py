@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from visus.report import words
 from visus.report.blocks import Cell, Column, join, lead, table
-from visus.report.section import Section, sections
+from visus.report.section import OfClasses, sections
 from visus.report.story import Story
 
 
 @sections.member
-class PerClass(Section):
+class PerClass(OfClasses):
     title, place, reads = "Classes one by one", 70, ("per-class",)
 
     def body(self, story: Story) -> Markup | None:

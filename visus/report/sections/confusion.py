@@ -9,14 +9,14 @@ from markupsafe import Markup
 from visus.report import lettering, words
 from visus.report.blocks import figure, join, lead
 from visus.report.charts import Bar, bar_chart, heat_map
-from visus.report.section import Section, sections
+from visus.report.section import OfClasses, sections
 from visus.report.story import Story
 
 MOST_CLASSES, MOST_PAIRS = 100, 10
 
 
 @sections.member
-class Confusion(Section):
+class Confusion(OfClasses):
     title, place, reads = "Confusion", 50, ("confusion",)
 
     def body(self, story: Story) -> Markup | None:

@@ -6,14 +6,14 @@ from markupsafe import Markup
 
 from visus.report import words
 from visus.report.blocks import join, lead, picture, rest, tag
-from visus.report.section import Section, sections
+from visus.report.section import OfClasses, sections
 from visus.report.story import Story
 
 MOST = 60
 
 
 @sections.member
-class Mistakes(Section):
+class Mistakes(OfClasses):
     title, place, reads = "Worst mistakes", 60, ("mistakes",)
 
     def body(self, story: Story) -> Markup | None:
