@@ -39,7 +39,7 @@ DEFAULT = Path(tempfile.gettempdir()) / "visus-cure.jsonl"
 
 
 def jobs(count: int, seeds: int) -> list[tuple[str, Case | str, int]]:
-    """(arm, case or data set, seed), all of one seed before the next."""
+    """(arm, case or data set, seed), a seed after the other; what is compared with at the end."""
     made: list[tuple[str, Case | str, int]] = []
     for seed in range(seeds):
         for data in EPOCHS:
@@ -47,7 +47,7 @@ def jobs(count: int, seeds: int) -> list[tuple[str, Case | str, int]]:
         for case in cases(count):
             made += [(arm, case, seed) for arm in ARMS[1:3]]
             made += [("oracle", case, seed)] if case.harm else []
-        made += [("random", case, seed) for case in cases(count)]
+    made += [("random", case, seed) for seed in range(seeds) for case in cases(count)]
     return made
 
 
