@@ -3,7 +3,7 @@
 python benchmarks/audit.py FOLDER PART...   FOLDER: CIFAR-10 as train/ and test/ class folders
 
 Parts: copies (100 test images planted in train: JPEG at another quality, shifted by a pixel,
-mirrored; and the real near copies, with a sheet of pairs to look at: --sheet FILE),
+mirrored; and the real near copies, with sheets of pairs to look at in the folder --sheet),
 labels (0, 5 and 20 % wrong labels), drift (test darker or encoded again; and untouched). Every
 part prints what was planted, found, and how long it took; `labels` keeps its features in --keep.
 """
@@ -22,8 +22,6 @@ from PIL import Image
 from visus.data import audit as parts
 from visus.data import prepare
 from visus.ledger import Ledger
-
-SHEET = 96
 
 
 class Held:
@@ -91,20 +89,96 @@ def copies(train, test, args):
     print(
         f"{len(both):,} images in {seconds:.0f} s, {len(found)} pairs in all, {int(real.mirrored.sum())} real ones mirrored"
     )
-    if args.sheet:
-        sheet(both, real, args.sheet)
+    judged(both, real, len(train), args)
 
 
-def sheet(both, found, file):
-    """A random sample of the pairs, one above... side by side, to be counted by eye."""
-    rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(3))[:SHEET].tolist()
-    canvas = Image.new("RGB", (12 * 136, (len(rows) + 11) // 12 * 72), "white")
-    for k, row in enumerate(rows):
-        pair = both.batch(found.pairs[row])
-        pair[1] = pair[1].flip(2) if found.mirrored[row] else pair[1]
+def judged(both, real, n, args):
+    """Are the named pairs copies? A measure that had no part in naming them, and pictures.
+
+    One pair for each test image, 60 of them at random, and the 30 that agree least; compared
+    with the nearest training image, pixel by pixel, of test images that no pair names.
+    """
+    draw = torch.Generator().manual_seed(3)
+    seen, once = set(), []
+    for row, (_, j) in enumerate(real.pairs.tolist()):
+        once += [row] if j not in seen else []
+        seen.add(j)
+    least = torch.tensor(once[-30:])
+    some = torch.tensor(once)[torch.randperm(len(once), generator=draw)[:60]].sort().values
+    others = torch.tensor([j for j in range(n, len(both)) if j not in seen])
+    others = others[torch.randperm(len(others), generator=draw)[:200]]
+    controls = torch.stack([nearest(both, others, n), others], 1)
+    usual = apart(both, controls, torch.zeros(len(controls), dtype=torch.bool))
+    limit = float(usual.quantile(0.01))
+    print(
+        f"not named, nearest of train: residual median {usual.median():.1f}, 1st percentile {limit:.1f} of 255"
+    )
+    for name, rows in (("random 60", some), ("least agreeing 30", least)):
+        left = apart(both, real.pairs[rows], real.mirrored[rows])
+        print(
+            f"{name}: residual median {left.median():.1f}, largest {left.max():.1f}; {int((left > limit).sum())} of {len(rows)} above that 1st percentile"
+        )
+        if args.sheet:
+            sheet(both, real.take(rows), Path(args.sheet) / f"{name.replace(' ', '-')}.png", left)
+
+
+def nearest(both, rows, n):
+    """The training image of the least squared difference, pixel by pixel."""
+    wanted = both.batch(rows).float().flatten(1)
+    best, which = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.int64)
+    for part in torch.arange(n).split(2000):
+        far = torch.cdist(wanted, both.batch(part).float().flatten(1)).min(1)
+        which = torch.where(far.values < best, part[far.indices], which)
+        best = torch.minimum(best, far.values)
+    return which
+
+
+def apart(both, pairs, mirrored):
+    """What is left between two images, root mean square of 255, after the best alignment.
+
+    Shifts by half pixels up to 2, zoom by 5 %, then gain and offset of each channel fitted; the
+    residual counts relative to a picture of deviation 50, so that pale pictures are not alike.
+    """
+    a, b = both.batch(pairs[:, 0]).float(), both.batch(pairs[:, 1]).float()
+    b = torch.where(mirrored[:, None, None, None], b.flip(3), b)
+    best = torch.full((len(pairs),), torch.inf)
+    shifts = torch.arange(-4, 5) / 16.0  # half pixels in units of half a side of 32
+    for zoom in (0.95, 1.0, 1.05):
+        for dy in shifts.tolist():
+            for dx in shifts.tolist():
+                turn = torch.tensor([[zoom, 0, dx / 2], [0, zoom, dy / 2]]).expand(len(b), 2, 3)
+                grid = torch.nn.functional.affine_grid(turn, list(b.shape), align_corners=False)
+                moved = torch.nn.functional.grid_sample(
+                    b, grid, padding_mode="border", align_corners=False
+                )
+                best = torch.minimum(best, residual(a, moved))
+    return best
+
+
+def residual(a, b):
+    x, y = (v[:, :, 3:-3, 3:-3].flatten(2) for v in (a, b))
+    x, y = x - x.mean(2, keepdim=True), y - y.mean(2, keepdim=True)
+    gain = (x * y).sum(2, keepdim=True) / y.square().sum(2, keepdim=True).clamp_min(1e-6)
+    left, whole = (x - gain * y).square().mean((1, 2)), x.square().mean((1, 2))
+    return 50 * (left / whole.clamp_min(1e-6)).sqrt()
+
+
+def sheet(both, found, file, told):
+    """Pairs side by side, numbered by reading, to be counted by eye."""
+    from PIL import ImageDraw
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    canvas = Image.new("RGB", (6 * 250, (len(found) + 5) // 6 * 136), "white")
+    for k in range(len(found)):
+        pair = both.batch(found.pairs[k])
+        pair[1] = pair[1].flip(2) if found.mirrored[k] else pair[1]
+        x, y = k % 6 * 250, k // 6 * 136
         for side in (0, 1):
-            tile = Image.fromarray(pair[side].permute(1, 2, 0).numpy()).resize((64, 64))
-            canvas.paste(tile, (k % 12 * 136 + 65 * side, k // 12 * 72))
+            tile = Image.fromarray(pair[side].permute(1, 2, 0).numpy()).resize((118, 118))
+            canvas.paste(tile, (x + 120 * side, y))
+        ImageDraw.Draw(canvas).text(
+            (x, y + 119), f"{k}: edges {found.agree[k]:.2f}, left {told[k]:.0f}", "black"
+        )
     canvas.save(file)
 
 
@@ -168,7 +242,10 @@ def drift(train, test, targets, args):
 
     base = seen(first)
     for name, change in DRIFTS.items():
-        for source, pixels in (("train half", train.pixels[second]), ("test", test.pixels[:3000])):
+        for source, pixels in (
+            ("train half", train.pixels[second]),
+            ("test", test.pixels[torch.randperm(len(test), generator=draw)[:3000]]),
+        ):
             if change is None and source == "test":
                 continue
             keep = pixels if change is not None else train.pixels[second[targets[second] != 3]]
@@ -181,7 +258,7 @@ def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("folder")
     parser.add_argument("part", nargs="*", default=["copies", "labels", "drift"])
-    parser.add_argument("--sheet", help="write a sheet of real pairs here")
+    parser.add_argument("--sheet", help="write sheets of real pairs into this folder")
     parser.add_argument("--keep", help="keep the features in this file")
     args = parser.parse_args()
     dataset = prepare(args.folder, validation=0.0)

@@ -43,7 +43,15 @@ def test_broken_odd_and_copied_files_are_named(folder, tmp_path, capsys):
     Image.open(folder / "cat" / "3.png").save(folder / "dog" / "copy.jpg", quality=90)
     Image.new("RGB", (240, 24), "red").save(folder / "dog" / "long.png")
     status, out, _ = call(
-        capsys, str(folder), "--json", "--out", str(tmp_path / "page"), "--set", "data.size=24"
+        capsys,
+        str(folder),
+        "--json",
+        "--out",
+        str(tmp_path / "page"),
+        "--set",
+        "data.size=24",
+        "--seconds",
+        "1",
     )
     result = json.loads(out)
     assert status == 0 and [b["name"] for b in result["bad"]] == ["cat/broken.jpg"]

@@ -9,6 +9,7 @@ from typing import Any
 from visus import data as images
 from visus import report, training
 from visus.api.audit import audit
+from visus.api.audit_net import SECONDS
 from visus.data import audit as parts
 from visus.errors import DataError, RunError
 from visus.files import replace_text
@@ -20,6 +21,7 @@ MOST_ODD = 200
 
 def inspect(
     data: Any, *, set: Sequence[str] = (), out: str | Path | None = None, cheap: bool = False,
+    seconds: float = SECONDS,
     say: Callable[[str], object] = lambda text: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Audit `data` and its split before any training; writes nothing but into `out`.
@@ -27,13 +29,14 @@ def inspect(
     Returns what `--json` prints: findings, the facts of the data (classes, counts by split, bad
     files, mean, std) and, under `audit`, copies, suspects, drift and sizes. With `out`, a folder,
     the page `report.html` and lists for `data.exclude` are left there. `set` are edits of the recipe's
-    data keys. Unreadable files stop nothing here: they are listed. `say` hears what is being done.
+    data keys. Labels are judged by small nets that are trained for `seconds` at most; where that is
+    too short, by a linear model. Unreadable files stop nothing here: they are listed. `say` hears what is being done.
     """
     folder = _folder(out)
     ledger = Ledger()
     say("reading every image")
     dataset, undivided = _prepared(data, [*set], ledger)
-    done = audit(dataset, ledger, cheap=cheap, folder=folder, say=say, undivided=undivided,
+    done = audit(dataset, ledger, cheap=cheap, folder=folder, say=say, undivided=undivided, seconds=seconds,
                  sizes=None if cheap else lambda: _sizes(data, dataset))  # fmt: skip
     result = images.describe(dataset) | {
         "split": dataset.split.how, "findings": done.findings, "audit": done.facts, "errors": done.errors,

@@ -1,10 +1,10 @@
-"""What a trained model is for: predictions and ONNX; and what is in a folder before training."""
+"""What a trained model is for: predictions and ONNX."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,3 @@ class _Answer(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.task.answer(self.model(images))
-
-
-def inspect(data: Any, *, set: Sequence[str] = ()) -> dict[str, Any]:
-    """What `data` holds, after every image was read: classes, counts by split, sizes, bad files."""
-    recipe = training.load_recipe(None, [*set])
-    dataset = images.prepare(data, seed=recipe.seed, **recipe.reading())
-    return images.describe(dataset) | {"split": dataset.split.how}

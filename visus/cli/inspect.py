@@ -17,6 +17,7 @@ def inspect(
     data: Data,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the page and the lists for data.exclude; default: runs/NAME-audit.")] = None,
     cheap: Annotated[bool, typer.Option("--cheap", help="Leave out what takes long: wrong labels, drift, sizes.")] = False,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="Most seconds for wrong labels: small nets are trained. Where too short, a linear model judges.")] = 240,
     set_: Set = None,
     json_: Json = False,
 ) -> None:  # fmt: skip
@@ -24,7 +25,9 @@ def inspect(
     from visus import api
 
     with _told(json_) as say:
-        facts = api.inspect(data, set=set_ or [], out=out or _place(data), cheap=cheap, say=say)
+        facts = api.inspect(
+            data, set=set_ or [], out=out or _place(data), cheap=cheap, seconds=seconds, say=say
+        )
     finish(json_, facts, lambda: _show(facts))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from visus.data.audit.descriptors import Pixels, blocks
+from visus.data.audit.descriptors import BLOCK, Pixels
 
 BLANK = 2.0  # bytes of deviation below which an image shows nothing
 
@@ -24,11 +24,12 @@ class Channels:
     equal: bool
 
 
-def channels(images: Pixels) -> Channels:
-    """One pass over all pixels."""
+def channels(images: Pixels, chosen: Tensor | None = None) -> Channels:
+    """One pass over all pixels, or those of the `chosen` rows."""
     total, square, count = torch.zeros(0), torch.zeros(0), 0
     blank, equal = [torch.zeros(0, dtype=torch.int64)], True
-    for rows in blocks(len(images)):
+    chosen = torch.arange(len(images)) if chosen is None else chosen
+    for rows in chosen.split(BLOCK) if len(chosen) else ():
         batch = images.batch(rows)
         values = batch.double()
         sums, squares = values.sum((0, 2, 3)), values.square().sum((0, 2, 3))

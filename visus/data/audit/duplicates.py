@@ -7,6 +7,7 @@ that two handwritten ones are no copies merely because all ones look alike; pixe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,13 +41,16 @@ class Copies:
         return Copies(self.pairs[rows], self.mirrored[rows], self.exact[rows], self.agree[rows])
 
 
-def find_copies(images: Pixels, *, near: bool = True) -> Copies:
+def find_copies(
+    images: Pixels, *, near: bool = True, keys: Sequence[Hashable] | None = None
+) -> Copies:
     """All exact and near copies among `images`, the best agreeing first.
 
-    Without `near` exact ones alone, in seconds. Of a group of n exact copies n - 1 pairs are named, each with the first of the group. Time:
+    Without `near` exact ones alone, in seconds; `keys`, one an image and equal for equal ones,
+    spare reading the pixels for that. Of a group of n exact copies n - 1 pairs are named, each with the first of the group. Time:
     a minute or so for 60,000 images on one core; memory: about 1 KB an image.
     """
-    first = _first_equal(images)
+    first = _first_equal(images) if keys is None else _first_key(keys)
     exact = (first != torch.arange(len(first))).nonzero()[:, 0]
     same = torch.stack([first[exact], exact], 1)
     alone = (first == torch.arange(len(first))).nonzero()[:, 0]
@@ -78,6 +82,11 @@ def _first_equal(images: Pixels) -> Tensor:
         for i, image in zip(rows.tolist(), images.batch(rows).numpy(), strict=True):
             found.append(seen.setdefault(hashlib.blake2b(image.tobytes()).digest()[:16], i))
     return torch.tensor(found, dtype=torch.int64)
+
+
+def _first_key(keys: Sequence[Hashable]) -> Tensor:
+    seen: dict[Hashable, int] = {}
+    return torch.tensor([seen.setdefault(key, i) for i, key in enumerate(keys)], dtype=torch.int64)
 
 
 def _near(images: Pixels) -> tuple[Tensor, Tensor, Tensor]:

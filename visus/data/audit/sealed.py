@@ -45,7 +45,7 @@ class Joined:
 
     def __init__(self, parts: Sequence[Any]):
         self.parts = list(parts)
-        self.names = [name for part in self.parts for name in part.names]
+        self.names: list[str] = [name for part in self.parts for name in part.names]
         sizes = torch.tensor([0, *(len(part) for part in self.parts)])
         self.first = sizes.cumsum(0)
 
