@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.certainty import read_certainty
 from visus.doctor.probes.losses import BINARY, CROSS, DataLoss, data_loss, from_call
 from visus.doctor.signals import Signals
 from visus.doctor.tape import tensors
@@ -40,6 +41,7 @@ class Labels(Probe):
             self.signals.add("loss", "floor", self.host.step, floor(found))
             if not dense(tape, found.target):
                 self._count(found)
+                read_certainty(self.signals, "labels", self.host.step, found)
         self.inner = None
 
     def _count(self, found: DataLoss) -> None:

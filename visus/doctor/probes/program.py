@@ -10,6 +10,7 @@ from torch import nn
 
 from visus.doctor.names import unwrap
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.certainty import read_certainty
 from visus.doctor.probes.losses import DataLoss, data_loss
 from visus.doctor.tape import tensors
 
@@ -123,6 +124,7 @@ class Views(Probe):
         if tape.grad and module.training and torch.is_grad_enabled():
             for x in tensors(args)[:1]:
                 marks = fingerprints(x)
+                self._known("train", marks)
                 self.read += len(marks)
                 self.trained.update(marks)
 
@@ -135,7 +137,7 @@ class Views(Probe):
         marks = [m for x in tensors(roots[0].args)[:1] for m in fingerprints(x)]
         if wrong is None or not marks or not wrong.numel():
             return
-        known = sum(mark in self.trained for mark in marks) / len(marks)
+        known = self._known("evaluation", marks)
         which = "train" if known > 0.02 else "validation"
         losses = sample_losses(found)
         row = (
@@ -146,11 +148,20 @@ class Views(Probe):
         )
         self.rows.setdefault(self.host.step, []).append(row)
         if which == "validation":
+            read_certainty(self.signals, "validation", self.host.step, found)
             goals = (
                 [found.input, found.target] if not found.kwargs.get("by_hand") else [found.input]
             )
             self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step,
                 "target": found.target.detach().clone()}, view=True)  # fmt: skip
+
+    def _known(self, place: str, marks: list[float]) -> float:
+        # Samples trained on come back in later epochs, and in an evaluation that they leaked into.
+        known = sum(mark in self.trained for mark in marks) / max(len(marks), 1)
+        if marks:
+            self.signals.add(place, "known", self.host.step, known)
+            self.signals.add(place, "known_of", self.host.step, len(marks))
+        return known
 
     def end(self) -> None:
         self.signals.facts["few_samples"] = len(self.trained) < min(400, 0.7 * self.read)

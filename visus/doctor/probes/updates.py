@@ -35,9 +35,9 @@ class Updates(Probe):
         self.paid: set[int] = set()  # parameters whose group had a rate above zero
         self.places: dict[int, str] = {}  # what each optimizer is called
 
-    # -- the first state of every network, to compare with later
+    # -- the first state of every network, to compare with later; layers may be replaced on the way
     def forward(self, module, tape, grad) -> None:
-        if self.host.step > 0:
+        if self.host.step > 0 and (tape is None or not grad):
             return
         for name, p in self._known():
             if id(p) in self.start or torch.nn.parameter.is_lazy(p):

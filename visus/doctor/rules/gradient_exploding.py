@@ -27,10 +27,8 @@ def gradient_exploding(s: Signals) -> Finding | None:
     Source: Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent networks.
     """
     early = {
-        layer["place"]: max(
-            (v for step, v in s.series(layer["place"], "gradient_ratio") if step == 0), default=0.0
-        )
-        for layer in s.layers
+        place: max((v for step, v in s.series(place, "gradient_ratio") if step == 0), default=0.0)
+        for place in s.places("gradient_ratio")  # recurrent weights too
     }
     if not early:
         return None

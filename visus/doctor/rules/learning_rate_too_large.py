@@ -13,6 +13,7 @@ from visus.doctor.progress import (
     end,
     learned,
     long_enough,
+    losses,
     plain,
 )
 from visus.doctor.rules import Finding, finding, rule
@@ -27,7 +28,8 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
 
     What: the loss grew far beyond its start, or a tenth of the rate reaches a much lower loss
     from the same first weights over the same batches, or one of the first steps threw the loss
-    of its own batch to twice chance level and the network never recovered.
+    of its own batch to twice chance level and the network never recovered, or a layer that
+    answered at the first step is silent at the end and passes no gradient.
     Why: a step longer than 2 / beta (beta: curvature along the gradient) leaves the region in
     which the gradient describes the loss.
     How: experiments on a copy: the loss of a batch before and after its own update; the first
@@ -53,10 +55,15 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
     poor = long_enough(s, 20) and learned(s) < 0.6
     thrown = poor and any(not b <= 2 * max(a, chance(s)) for a, b in tests[:5])
-    grew = diverged(s)
+    grew = diverged(s) or (broken(s) and any(b > 4 * max(a, chance(s)) for a, b in tests))
+    if broken(s) and not grew and _calm(s):
+        return None  # it fell, then one operation failed
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
     if born_sick(s) and not broken(s):
         return None  # a cause does not come after its effect
+    silenced = poor and learned(s) < 0.15 and not broken(s) and _silenced(s)
+    if silenced and not (grew or better or thrown):
+        return _killed(s, silenced)
     if not grew and momentum > 0.95 and uphill < 0.2:
         return None  # each step alone is short enough: what swings is the momentum
     if not thrown and not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (
@@ -74,5 +81,37 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     )  # fmt: skip
 
 
+def _calm(s: Signals) -> bool:
+    """True when the loss had fallen to half of its beginning before it broke."""
+    whole = [v for v in losses(s) if math.isfinite(v)]
+    return len(whole) > 4 and median(whole[-5:]) < 0.5 * median(whole[:3])
+
+
 def _worse(s: Signals) -> bool:
     return not end(s) < begin(s)
+
+
+def _silenced(s: Signals) -> str:
+    """The first layer that answered at the beginning and is all but silent at the end."""
+    weights, gradient = s.values("optimizer", "weights"), s.values("optimizer", "gradient")
+    if not weights or weights[-1] < 0.5 * weights[0]:
+        return ""  # a penalty took the weights away
+    if median(gradient[-3:]) > 0.05 * gradient[0]:
+        return ""  # the others carry on
+    for layer in s.layers:
+        course = s.values(layer["place"], "zero")
+        if len(course) > 4 and median(course[:3]) < 0.7 and min(course[-3:]) > 0.9:
+            return layer["place"]
+    return ""
+
+
+def _killed(s: Signals, place: str) -> Finding:
+    rate, zero = median(s.values("optimizer", "rate")), s.values(place, "zero")
+    first = next(step for step, v in s.series(place, "zero") if v > 0.9)
+    return finding(
+        "error", 0.8, "optimizer", first,
+        f"At a rate of {rate:.3g} the steps silenced {place}: {zero[0]:.0%} of its responses were zero at the first step, {zero[-1]:.0%} "
+        f"are at the end; hardly any gradient passes and the loss stays at {end(s):.3g} (chance level {chance(s):.3g}).",
+        [f"lower the learning rate to about {rate * 0.1:.2g}", "warm up over the first steps, clip the gradient norm"],
+        rate=rate, zero_first=zero[0], zero_last=zero[-1], loss_last=end(s), update_over_weight=s.first("optimizer", "update"),
+    )  # fmt: skip

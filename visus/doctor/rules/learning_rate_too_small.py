@@ -19,7 +19,8 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     What: little was learned, and ten times the rate lowers the loss several times as much.
     Why: the gradient is good for a much longer step than the one taken.
     How: an experiment on a copy: the first weights trained again over the same batches with 10
-    and 100 times the rate; the present rate is the control.
+    and 100 times the rate; the present rate is the control. Where the weights hardly moved or a
+    schedule stopped them early: 120 steps of Adam, judged on batches held out.
     Cure: ten times the rate (the evidence names the best), or a range test; a schedule that
     decays later.
     Not: a flat loss that no rate helps has another cause and is named there.
@@ -38,6 +39,8 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
             ["set a learning rate above zero"],
             rate=0.0,
         )
+    if _idle(rates) > 0.5 and learned(s) < 0.6 and _adam_learns(s):
+        return _stopped(s, rates)
     start, same = s.last("trial", "start"), s.last("trial", "rate x1")
     higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0, 1e3, 1e4, 1e5)}
     best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
@@ -45,17 +48,49 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     score, rate = learned(s), median(rates)
     if not math.isfinite(gain_higher) or score > 0.2:  # what learns at this pace is only slow
         return None
+    if s.last("optimizer", "travel", 1.0) < 0.02 and _adam_learns(s):
+        return _stopped(s, rates)
     if gain_higher < 0.03 * abs(start) or gain_higher < 2.5 * max(gain, 0):
         return None
     if s.last("optimizer", "travel", 0.0) > 0.15:
         return None
-    faded = len(rates) > 20 and rates[-1] < 1e-3 * max(rates)
     return finding(
         "error" if score < 0.05 else "warning", 0.92, "optimizer", 0,
         f"At a rate of {rate:.3g} the loss went from {begin(s):.4g} to {end(s):.4g}; from the same weights, 24 steps with "
         f"{best:g} times the rate reach {higher[best]:.3g} (this rate: {same:.3g})."
-        + (" The schedule had lowered the rate to almost nothing." if faded else ""),
+        + (" The schedule had lowered the rate to almost nothing." if rates[-1] < 1e-3 * max(rates) else ""),
         [f"raise the learning rate to about {rate * best:.2g}", "let the schedule decay later"],
         rate=rate, loss_first=begin(s), loss_last=end(s), loss_same_rate=same, loss_higher_rate=higher[best],
         update_over_weight=s.median("optimizer", "update"), travel=s.last("optimizer", "travel"),
+    )  # fmt: skip
+
+
+def _idle(rates: list[float]) -> float:
+    """The share of steps that were taken at less than a thousandth of the highest rate."""
+    return sum(rate < 1e-3 * max(rates) for rate in rates) / len(rates) if len(rates) > 20 else 0.0
+
+
+def _adam_learns(s: Signals) -> bool:
+    # 120 steps of Adam from the first weights: better on batches held out than the program on
+    # those that it was trained on?
+    held, own = s.last("trial", "held_error"), s.last("final", "train_error")
+    n = s.last("trial", "held_n", 0)
+    if s.facts.get("task") == "regression":
+        return n >= 60 and held < 0.8 * own
+    error = own * (1 - own) / max(s.last("final", "train_n", 0), 1) + held * (1 - held) / max(n, 1)
+    return n >= 60 and own - held > 3 * math.sqrt(error)
+
+
+def _stopped(s: Signals, rates: list[float]) -> Finding:
+    idle = _idle(rates) > 0.5
+    travel, held = s.last("optimizer", "travel"), s.last("trial", "held_error")
+    why = (f"The schedule took the rate from {max(rates):.3g} below a thousandth of it within {1 - _idle(rates):.0%} of the steps"
+           if idle else f"At a rate of {median(rates):.3g} the weights moved by {travel:.1%} in {s.steps} steps")  # fmt: skip
+    return finding(
+        "error" if learned(s) < 0.05 else "warning", 0.88, "optimizer", 0,
+        f"{why}; 120 steps of Adam at 0.002 from the same first weights reach an error of {held:.3g} on batches held out "
+        f"(the program {s.last('final', 'train_error'):.3g} on its own).",
+        ["step the scheduler once an epoch, or let it decay later"] if idle else ["raise the learning rate a hundredfold"],
+        rate=median(rates), rate_first=rates[0], rate_last=rates[-1], idle=_idle(rates), travel=travel,
+        held_error=held, own_error=s.last("final", "train_error"),
     )  # fmt: skip
