@@ -19,7 +19,7 @@ class Plan:
     """What is the same in all calls for one shape, layout, dtype and algebra: the small layers
     of a network live on it, where a call must cost less than the work."""
 
-    __slots__ = ("dense", "head", "kind", "last", "own", "saved", "shared", "tail")
+    __slots__ = ("dense", "head", "kind", "last", "own", "past", "saved", "shared", "tail")
 
     def __init__(self, x: Tensor, spec: Spec, act: str, alpha: float):
         eps, gate, groups = spec
@@ -31,6 +31,7 @@ class Plan:
         self.own, self.shared, self.saved = 8 * own, 8 * shared, 2 * (own + shared)
         size = n, c, plane_size(x)
         self.head = (DTYPES[x.dtype], self.last, *size, ACTS[act], groups)
+        self.past = x.nbytes >= PAST
         self.tail = eps, alpha, 0.0 if gate is None else gate
 
     def call(self, x: Tensor, y: Tensor, saved: Tensor, places: tuple, running: tuple, g: int = 0, grads: tuple = (0, 0, 0)) -> None:  # fmt: skip
@@ -38,7 +39,7 @@ class Plan:
         at = saved.data_ptr()
         shared = at + 2 * self.own
         _kernel()(FORM.pack(
-            *self.head, torch.get_num_threads(), y.nbytes >= PAST, x.data_ptr(), g, y.data_ptr(), *places,
+            *self.head, torch.get_num_threads(), self.past, x.data_ptr(), g, y.data_ptr(), *places,
             *running[:2], *grads, at, at + self.own, shared, shared + self.shared, *self.tail, running[2],
         ))  # fmt: skip
 

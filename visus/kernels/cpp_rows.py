@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,69 +17,97 @@ from visus.kernels.torch_backend import computing
 FORM = struct.Struct("=16q2d")
 
 
-class View:
-    """`x` as rows of numbers (`axes` last ones), or as pixels of channels (`axes` 0), in its layout.
+def sets(x: Tensor, axes: int) -> int:
+    """How many sets are normalized: rows over `axes` last axes, or pixels (`axes` 0)."""
+    return x.numel() // (math.prod(x.shape[x.dim() - axes :]) if axes else x.shape[1])
+
+
+class Plan:
+    """What is the same in all calls for one shape, layout and dtype: `x` as rows of numbers (over
+    `axes` last ones), or as pixels of channels (`axes` 0).
 
     Channels-last input stays so where the rows are all but the first axis: then weight and bias
     are laid out like a sample (`order`).
     """
 
-    def __init__(self, x: Tensor, axes: int):
-        self.permuted = False
-        if axes == 0:
-            self.x, self.last = layout(x)
-            self.shape = (
-                _pixels(x) if not self.last else (0, x.numel() // x.shape[1], x.shape[1], 1)
-            )
-        else:
-            self.x, self.last = layout(x) if axes == x.dim() - 1 > 1 else (x.contiguous(), 0)
-            rows = math.prod(x.shape[: x.dim() - axes])
-            self.shape = (0, rows, x.numel() // rows, 1)
-            self.permuted = self.last and not self.x.is_contiguous()
-        self.sets = self.shape[1] * self.shape[3]
+    __slots__ = ("dense", "head", "kind", "past", "permuted", "plain", "saved", "stride", "tail")
+
+    def __init__(self, x: Tensor, axes: int, eps: float, act: str, alpha: float):
+        pixels = axes == 0
+        self.plain = (
+            not pixels and not axes == x.dim() - 1 > 1
+        )  # rows as they are, always contiguous
+        given, last = self._laid(x)
+        self.dense, self.stride, self.kind = given is x, given.stride(), computing(x)
+        self.permuted = bool(not pixels and last and not given.is_contiguous())
+        count = sets(x, axes)
+        shape = 0, count, x.numel() // count, 1
+        if pixels and not last:
+            shape = 1, x.shape[0], x.shape[1], math.prod(x.shape[2:])
+        self.head, self.tail = (DTYPES[x.dtype], *shape, ACTS[act]), (eps, alpha)
+        self.past, self.saved = x.nbytes >= PAST, (3, count)
+
+    def _laid(self, x: Tensor) -> tuple[Tensor, int]:
+        return (x.contiguous(), 0) if self.plain else layout(x)
+
+    def laid(self, x: Tensor) -> Tensor:
+        """`x` densely stored."""
+        return x if self.dense else self._laid(x)[0]
 
     def order(self, t: Tensor | None) -> Tensor | None:
         """A weight in the order of the numbers in memory."""
         if t is None:
             return None
-        t = t if t.dtype == computing(self.x) else t.to(computing(self.x))
+        t = t if t.dtype is self.kind else t.to(self.kind)
         return t.movedim(0, -1).contiguous() if self.permuted else t.contiguous()
 
-    def back(self, t: Tensor) -> Tensor:
+    def back(self, t: Tensor | None) -> Tensor | None:
         """The gradient of an ordered weight as that of the weight."""
-        return t.movedim(-1, 0) if self.permuted else t
+        return t.movedim(-1, 0) if self.permuted and t is not None else t
 
-    def alike(self, g: Tensor) -> Tensor:
+    def alike(self, g: Tensor, x: Tensor) -> Tensor:
         """`g` in the layout of `x`."""
-        g = g if g.dtype == self.x.dtype else g.to(self.x.dtype)
-        if g.stride() == self.x.stride():
+        g = g if g.dtype is x.dtype else g.to(x.dtype)
+        if g.stride() == self.stride:
             return g
-        if self.x.is_contiguous():
+        if x.is_contiguous():
             return g.contiguous()
         return g.movedim(1, -1).contiguous().movedim(-1, 1)
 
+    def call(self, x: Tensor, g: int, y: Tensor, tensors: Tensors, grads: Tensors, saved: Tensor) -> None:  # fmt: skip
+        """Forward, or with `g` backward, where y is dx."""
+        _kernel()(FORM.pack(
+            *self.head, torch.get_num_threads(), self.past, x.data_ptr(), g, y.data_ptr(),
+            *map(address, tensors), *map(address, grads), saved.data_ptr(), *self.tail,
+        ))  # fmt: skip
 
-def _pixels(x: Tensor) -> tuple[int, int, int, int]:
-    return 1, x.shape[0], x.shape[1], math.prod(x.shape[2:])
+
+_PLANS: dict[Any, Plan] = {}
 
 
-def _call(view: View, g: Tensor | None, y: Tensor, tensors: Tensors, grads: Tensors, saved: Tensor, eps: float, act: str, alpha: float) -> None:  # fmt: skip
-    function("visus_layer")(FORM.pack(
-        DTYPES[y.dtype], *view.shape, ACTS[act], torch.get_num_threads(), y.nbytes >= PAST,
-        view.x.data_ptr(), address(g), y.data_ptr(), *map(address, tensors), *map(address, grads),
-        saved.data_ptr(), eps, alpha,
-    ))  # fmt: skip
+def _plan(x: Tensor, *spec: Any) -> Plan:
+    key = x.shape, x.stride(), x.dtype, spec
+    found = _PLANS.get(key)
+    if found is None:
+        if len(_PLANS) > 4096:  # sizes that never end
+            _PLANS.clear()
+        found = _PLANS[key] = Plan(x, *spec)
+    return found
+
+
+@cache
+def _kernel() -> Any:
+    return function("visus_layer")
 
 
 def forward(
     x: Tensor, tensors: Tensors, axes: int, eps: float, act: str, alpha: float
 ) -> tuple[Tensor, Tensor]:
     """y, and mean and 1 / sigma of each set."""
-    view = View(x, axes)
-    y = torch.empty_like(view.x)
-    saved = torch.empty((3, view.sets), dtype=computing(x))
-    ordered = [view.order(t) for t in tensors]
-    _call(view, None, y, ordered, [None, None], saved, eps, act, alpha)
+    plan = _plan(x, axes, eps, act, alpha)
+    x = plan.laid(x)
+    y, saved = torch.empty_like(x), torch.empty(plan.saved, dtype=plan.kind)
+    plan.call(x, 0, y, [plan.order(t) for t in tensors], (None, None), saved)  # type: ignore[arg-type]
     return y, saved
 
 
@@ -85,9 +115,11 @@ def backward(
     g: Tensor, x: Tensor, tensors: Tensors, saved: Tensor, axes: int, eps: float, act: str, alpha: float
 ) -> tuple[Tensor, Tensors]:  # fmt: skip
     """dx and the gradients of weight and bias."""
-    view = View(x, axes)
-    dx = torch.empty_like(view.x)
-    ordered = [view.order(t) for t in tensors]
+    plan = _plan(x, axes, eps, act, alpha)
+    x = plan.laid(x)
+    g = plan.alike(g, x)
+    dx = torch.empty_like(x)
+    ordered = [plan.order(t) for t in tensors]
     grads = [None if t is None else torch.empty_like(t) for t in ordered]
-    _call(view, view.alike(g), dx, ordered, grads, saved, eps, act, alpha)
-    return dx, [None if t is None else view.back(t) for t in grads]
+    plan.call(x, g.data_ptr(), dx, ordered, grads, saved)  # type: ignore[arg-type]
+    return dx, [plan.back(t) for t in grads] if plan.permuted else grads  # type: ignore[return-value]

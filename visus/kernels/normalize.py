@@ -174,21 +174,26 @@ def made(cls: type[Algebra], *spec: Any) -> Any:
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, algebra: Algebra, act: str, alpha: float, running: Running, x: Tensor, *tensors: Any) -> Tensor:  # fmt: skip
-        y, _, saved = algebra.forward(x, list(tensors), act, alpha, running)
+    def forward(ctx: Any, job: tuple[Algebra, str, float, Running], x: Tensor, *tensors: Any) -> Tensor:  # fmt: skip
+        algebra, act, alpha, running = job
+        y, _, saved = algebra.forward(x, tensors, act, alpha, running)  # type: ignore[arg-type]
         ctx.save_for_backward(x, *tensors, *saved)
-        ctx.given = algebra, act, alpha, len(tensors)
+        ctx.job = job
         return y
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        algebra, act, alpha, count = ctx.given
+        algebra, act, alpha, _ = ctx.job
         x, *rest = ctx.saved_tensors
-        tensors, saved = rest[:count], rest[count:]
+        tensors, saved = rest[: algebra.takes], rest[algebra.takes :]
         if torch.is_grad_enabled():  # create_graph: this gradient is differentiated again
-            return None, None, None, None, *_again(algebra, g, x, tensors, act, alpha)
+            return None, *_again(algebra, g, x, tensors, act, alpha)
         dx, grads = algebra.backward(g, x, tensors, saved, act, alpha)
-        return None, None, None, None, dx, *grads
+        return None, dx, *grads
+
+
+# Without what Function.apply does for torch.func, whose live tensors do not come here: `watched`.
+_apply = super(torch.autograd.Function, _Normalize).apply  # type: ignore[attr-defined]
 
 
 def _again(algebra: Algebra, g: Tensor, x: Tensor, tensors: Tensors, act: str, alpha: float) -> Any:
@@ -223,20 +228,24 @@ def exporting() -> bool:
 
 def normalize(
     x: Tensor, algebra: Algebra, tensors: Tensors, act: str = "none", alpha: float = 0.0,
-    running: Running = None,
+    running: Running = None, seen: bool = False,
 ) -> Tensor:  # fmt: skip
-    """act of `x (N, C, *)` normalized by `algebra` with its small `tensors` (weights, buffers)."""
+    """act of `x (N, C, *)` normalized by `algebra` with its small `tensors` (weights, buffers).
+
+    `seen`: the caller knows that `x` is not `watched`.
+    """
     if torch.compiler.is_compiling():
         if torch.compiler.is_exporting():
             return _traced(x, algebra, tensors, act, alpha, running)
         y, *more = compiled().call(x, algebra, tensors, act, alpha)
         update(running, more[: algebra.observes])
         return y
-    if watched(x):
+    if not seen and watched(x):
         return _traced(x, algebra, tensors, act, alpha, running)
     if not torch.is_grad_enabled():
         return algebra.forward(x, tensors, act, alpha, running)[0]
-    return _Normalize.apply(algebra, act, alpha, running, x, *tensors)
+    alive = torch._C._functorch.unwrap_if_dead(x)  # type: ignore[attr-defined]
+    return _apply((algebra, act, alpha, running), alive, *tensors)
 
 
 def _traced(x: Tensor, algebra: Algebra, tensors: Tensors, act: str, alpha: float, running: Running) -> Tensor:  # fmt: skip

@@ -49,8 +49,8 @@ class Rows(Algebra):
     def outputs_like(self, x: Tensor, tensors: Tensors) -> list[Tensor]:
         if not served(x):
             return [torch.empty_like(x)]
-        job = cpp_rows.View(x, self._view(x))
-        return [torch.empty_like(x), x.new_empty((3, job.sets), dtype=computing(x))]
+        count = cpp_rows.sets(x, self._view(x))
+        return [torch.empty_like(x), x.new_empty((3, count), dtype=computing(x))]
 
     def _view(self, x: Tensor) -> int:
         """Over how many last axes, or 0 for the channels of each pixel."""

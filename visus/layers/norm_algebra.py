@@ -43,13 +43,16 @@ class InOneCall(Algebra):
         """(eps, constant gate or None, groups or 0)."""
         raise NotImplementedError
 
+    def __init__(self, *spec: object):
+        super().__init__(*spec)
+        self.form = self.cpp()
+
     def forward(self, x, tensors, act, alpha, running=None):  # type: ignore[no-untyped-def]
         if not served(x):
             return super().forward(x, tensors, act, alpha, running)
-        spec = self.cpp()
-        gate = spec[1]
+        gate = self.form[1]
         direct = running is not None and gate != 0 and running[0].dtype == computing(x)
-        y, saved = cpp_norms.forward(x, tensors, spec, act, alpha, running if direct else None)
+        y, saved = cpp_norms.forward(x, tensors, self.form, act, alpha, running if direct else None)
         observed = [] if direct or not self.observes else self._observed(x, saved)
         update(running, observed)
         return y, observed, [saved]
@@ -76,7 +79,7 @@ class InOneCall(Algebra):
     def backward(self, g, x, tensors, saved, act, alpha):  # type: ignore[no-untyped-def]
         if not served(x):
             return super().backward(g, x, tensors, saved, act, alpha)
-        return cpp_norms.backward(g, x, tensors, saved[0], self.cpp(), act, alpha)
+        return cpp_norms.backward(g, x, tensors, saved[0], self.form, act, alpha)
 
 
 class Mixture(InOneCall):

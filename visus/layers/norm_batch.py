@@ -60,7 +60,7 @@ class _Batch(Activated):
         act, alpha, after = parse(self.act)
         running, fixed = moments_of(self)
         tensors = [self.weight, self.bias, *self._gate(), *fixed]
-        y = normalize(input, self._algebra(), tensors, act, alpha, running)
+        y = normalize(input, self._algebra(), tensors, act, alpha, running, True)
         return y if after is None else after(y)
 
     def _takes(self: Any, x: Tensor) -> bool:
@@ -77,16 +77,18 @@ class _Batch(Activated):
 
 def moments_of(module: Any) -> tuple[Any, tuple[Tensor | None, Tensor | None]]:
     """What to update in training, and the fixed mean and var of eval mode, as torch decides it."""
+    kept = module._buffers  # a step through nn.Module for each costs more than small layers have
+    mean, var = kept.get("running_mean"), kept.get("running_var")
     if not module.training:
-        return None, (module.running_mean, module.running_var)
-    if not module.track_running_stats or module.running_mean is None:
+        return None, (mean, var)
+    if not module.track_running_stats or mean is None:
         return None, (None, None)
-    factor = module.momentum
-    if module.num_batches_tracked is not None:
-        module.num_batches_tracked.add_(1)
+    factor, count = module.momentum, kept.get("num_batches_tracked")
+    if count is not None:
+        count.add_(1)
         if factor is None:
-            factor = 1.0 / float(module.num_batches_tracked)
-    return (module.running_mean, module.running_var, factor or 0.0), (None, None)
+            factor = 1.0 / float(count)
+    return (mean, var, factor or 0.0), (None, None)
 
 
 class BatchNorm1d(_Batch, nn.BatchNorm1d):
@@ -148,7 +150,7 @@ class _Instance(Activated):
         fixed = (None, None) if own else (self.running_mean, self.running_var)
         algebra = mixture(self.eps, 0.0 if own else 1.0)
         return normalize(
-            input, algebra, [self.weight, self.bias, None, *fixed], act, alpha, running
+            input, algebra, [self.weight, self.bias, None, *fixed], act, alpha, running, True
         )
 
 

@@ -36,7 +36,7 @@ class GroupNorm(Activated, nn.GroupNorm):
             return activate(super().forward(input), self.act)
         act, alpha, after = parse(self.act)
         algebra = made(Groups, self.eps, self.num_groups)
-        y = normalize(input, algebra, [self.weight, self.bias], act, alpha)
+        y = normalize(input, algebra, [self.weight, self.bias], act, alpha, None, True)
         return y if after is None else after(y)
 
 
@@ -62,7 +62,8 @@ class LayerNorm(Activated, nn.LayerNorm):
         if tuple(input.shape[input.dim() - len(shape) :]) != shape or not ours(input):
             return activate(super().forward(input), self.act)
         act, alpha, after = parse(self.act)
-        y = normalize(input, made(Rows, self.eps, len(shape)), [self.weight, self.bias], act, alpha)
+        algebra = made(Rows, self.eps, len(shape))
+        y = normalize(input, algebra, [self.weight, self.bias], act, alpha, None, True)
         return y if after is None else after(y)
 
 
@@ -105,7 +106,7 @@ class LayerNorm2d(Activated, nn.Module):
         algebra = made(Pixels, self.eps)
         tensors: Tensors = [self.weight, self.bias]
         if ours(input):
-            y = normalize(input, algebra, tensors, act, alpha)
+            y = normalize(input, algebra, tensors, act, alpha, None, True)
         else:
             y = algebra.differentiable(input, tensors, act, alpha)
         return y if after is None else after(y)

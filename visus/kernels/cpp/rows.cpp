@@ -127,15 +127,19 @@ template <class T, int ACT> struct Layer {
       t1[k] = s1, t2[k] = s2;
     }
     const Four h = fold(t1), hd = fold(t2);
-    for (int k = 0; k < R; k++) {
-      const A s = inverse[i + k], l = lo[i + k], q = (hd[k] - l * h[k]) / A(K) * s * s * s, c = l * q - h[k] / A(K) * s;
-      columns([&](int64_t j, auto n) {
-        const V w = number(weight, j, n, 1), d = P::at(x + at + k * K + j, n) - hi[i + k], e = pulled(k, j, n, d, w);
-        P::put(y + at + k * K + j, (w * e) * s + (c - d * q), n, past);
-        store(dw + j, load(dw + j) + e * (d * s + off[k]));
-        store(db + j, load(db + j) + e);
-      });
-    }
+    A s[R], q[R], c[R];
+    for (int k = 0; k < R; k++)
+      s[k] = inverse[i + k], q[k] = (hd[k] - lo[i + k] * h[k]) / A(K) * s[k] * s[k] * s[k], c[k] = lo[i + k] * q[k] - h[k] / A(K) * s[k];
+    columns([&](int64_t j, auto n) {  // the rows are in the cache now
+      const V w = number(weight, j, n, 1);
+      V sw = load(dw + j), sb = load(db + j);
+      for (int k = 0; k < R; k++) {
+        const V d = P::at(x + at + k * K + j, n) - hi[i + k], e = pulled(k, j, n, d, w);
+        P::put(y + at + k * K + j, (w * e) * s[k] + (c[k] - d * q[k]), n, past);
+        sw += e * (d * s[k] + off[k]), sb += e;
+      }
+      store(dw + j, sw), store(db + j, sb);
+    });
   }
   VISUS_APART void forward_row(int64_t i, bool past) {
     const T* r = x + i * K;
@@ -189,8 +193,7 @@ template <class T, int ACT> struct Layer {
     const A s = inverse[i], off = -lo[i] * s, slope = q * s, c = lo[i] * slope - p * s;
     P::along(j1 - j0, [&](int64_t k, auto n) {
       const int64_t j = j0 + k;
-      P::soon(x + i * K + j, K);
-      P::soon(g + i * K + j, K);
+      P::soon(x + i * K + j, K), P::soon(g + i * K + j, K);
       V w = number(weight, j, n, 1), d = P::at(x + i * K + j, n) - hi[i], h = pulled(i, j, n, d, w, off);
       P::put(y + i * K + j, (w * h) * s + (c - d * slope), n, past);
       if (dw) store(dw + k, load(dw + k) + h * (d * s + off));
@@ -256,8 +259,7 @@ template <class T, int ACT> struct Layer {
           const double r = inverse[i];
           write_row(i, j, end, A(means[2 * i] / double(K)), A(means[2 * i + 1] / double(K) * r * r), part, part + COLUMNS, past);
         }
-        add(a.dweight, part, j, end);
-        add(a.dbias, part + COLUMNS, j, end);
+        add(a.dweight, part, j, end), add(a.dbias, part + COLUMNS, j, end);
       }
     }
   }
@@ -349,16 +351,13 @@ template <class T, int ACT> struct Layer {
       const A w = weight ? weight[c] : A(1), b = bias ? bias[c] : A(0);
       V dw = {}, db = {};
       for (int64_t j = 0, v = 0; j < many; j += L, v++) {
-        __builtin_prefetch(x + base + (c + 4) * S + j);
-        __builtin_prefetch(g + base + (c + 4) * S + j);
+        __builtin_prefetch(x + base + (c + 4) * S + j), __builtin_prefetch(g + base + (c + 4) * S + j);
         V d, h = pulled(c, j, v, w, b, d);
         db += h;
         dw += h * (d * s[v]);
-        t1[v] += h * w;
-        t2[v] += h * d * w;
+        t1[v] += h * w, t2[v] += h * d * w;
       }
-      sums[c] += exact(dw);
-      sums[K + c] += exact(db);
+      sums[c] += exact(dw), sums[K + c] += exact(db);
     }
     for (int v = 0; v < WIDTH; v++) { t1[v] /= A(K); t2[v] = t2[v] / A(K) * s[v] * s[v]; }
     for (int64_t c = 0; c < K; c++) {
