@@ -14,7 +14,7 @@ import torch
 
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.losses import DataLoss
-from visus.doctor.probes.program import sample_losses
+from visus.doctor.probes.program import fingerprints, sample_losses
 from visus.doctor.progress import chance, learned
 from visus.doctor.signals import median
 from visus.doctor.student import Student
@@ -240,9 +240,15 @@ class Trials(Probe):
         if not held or not student.learn(self.start, [kept for kept, _ in stored[held:]]):
             return
         shadow.mode(False)
-        found = [self._found(shadow, kept, facts, "train") for kept, facts in stored[:held]]
-        bad = [wrong for one in found if one and (wrong := one.wrong()) is not None]
-        if bad:
+        met = {mark for kept, _ in stored[held:] for mark in sample_marks(kept)}
+        bad = []
+        for kept, facts in stored[:held]:
+            found = self._found(shadow, kept, facts, "train")
+            wrong = found.wrong() if found is not None else None
+            if wrong is not None:  # samples come back in later epochs: only new ones count
+                new = [mark not in met for mark in sample_marks(kept)][: len(wrong)]
+                bad.append(wrong[torch.tensor(new)] if len(new) == len(wrong) else wrong)
+        if sum(wrong.numel() for wrong in bad):
             whole = torch.cat(bad)
             self.signals.add("trial", "held_error", 0, float(whole.mean()))
             self.signals.add("trial", "held_n", 0, whole.numel())
@@ -255,6 +261,11 @@ class Trials(Probe):
         played, blind = shadow.play(score), shadow.play(score, tweak=torch.zeros_like)
         self.signals.add("trial", "sighted", 0, float(played[0]))
         self.signals.add("trial", "blind", 0, float(blind[0]))
+
+
+def sample_marks(kept: Score) -> list[float]:
+    """The fingerprints of the samples that a tape's network was given."""
+    return fingerprints(kept.batch.tensor) if kept.batch is not None else []
 
 
 def needs_trials(s: Any) -> bool:

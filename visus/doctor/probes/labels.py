@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from visus.doctor.names import LOSS
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.certainty import read_certainty
 from visus.doctor.probes.losses import BINARY, CROSS, DataLoss, data_loss, from_call
@@ -41,7 +42,8 @@ class Labels(Probe):
             self.signals.add("loss", "floor", self.host.step, floor(found))
             if not dense(tape, found.target):
                 self._count(found)
-                read_certainty(self.signals, "labels", self.host.step, found)
+                if _once(tape, loss):
+                    read_certainty(self.signals, "labels", self.host.step, found)
         self.inner = None
 
     def _count(self, found: DataLoss) -> None:
@@ -83,6 +85,11 @@ class Labels(Probe):
     def end(self) -> None:
         _balance(self.signals, self.batches)
         _anova(self.signals, self.means)
+
+
+def _once(tape: Any, loss: Any) -> bool:
+    # Mixed samples (mixup) are compared with the labels of both their halves.
+    return sum(entry.name in LOSS for entry in tape.before(loss)) <= 1
 
 
 def dense(tape: Any, target: torch.Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from visus.doctor.progress import broken, chance, diverged, learned, long_enough, plain
 from visus.doctor.rules import Finding, finding, rule
@@ -17,40 +18,77 @@ from visus.doctor.signals import Signals
 def label_noise(s: Signals) -> Finding | None:
     """Many labels do not belong to their inputs.
 
-    What: (a) something is learned, but the labels of the samples it gets wrong are arbitrary; or
+    What: (a) something is learned, but the labels contradict even the surest answers, and are
+    arbitrary there; or
     (b) nothing is learned at all, though the network can learn one batch by heart and no
     other rate does better: labels and inputs are out of step.
     Why: wrong labels set a floor to the error and are memorized at the end.
-    How: (a) where a wrong sample's label ranks among the other classes: the runner-up in true
-    confusions (0), anywhere for random labels (0.5). (b) experiments on a copy: one batch by
+    How: (a) the third of the (validation) samples with the most confident answers: how many are
+    wrong, and where the label ranks there among the other classes: the runner-up in true
+    confusions (0), anywhere for random labels (0.5); with two classes, whether sure answers
+    are wrong as often as unsure ones. (b) experiments on a copy: one batch by
     heart, and 120 steps of Adam whose effect is measured on batches held out.
     Cure: look at the samples with the highest loss; check that inputs and labels are shuffled by
     the same permutation; robust losses, label smoothing.
-    Not: hard data: there the given label is the runner-up.
+    Not: hard data: there the sure answers are right, and the given label is the runner-up.
     Source: Northcutt, Jiang, Chuang 2021, Confident learning; Zhang et al. 2017.
     """
     if not plain(s) or not long_enough(s) or diverged(s) or broken(s):
         return None
     score, error = learned(s), s.last("final", "train_error")
-    rank, n = s.last("labels", "wrong_rank"), s.last("labels", "wrong_n", 0)
+    sure, everywhere, rank, n = certainty(s)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
-    partly = 0.25 < score < 0.95 and n >= 25 and rank > 0.36 and error > 0.08
+    partly = 0.25 < score < 0.95 and n >= 15 and sure > 0.08
+    partly = partly and (rank - 0.6 / math.sqrt(n) > 0.3 or _flat(s, sure, everywhere, n))
     seen = s.steps * s.median("batch", "size", 0)
     nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
+    nothing = nothing or (
+        score < 0.15 and seen >= 2000 and _rival(s, lambda guess, slack: guess - slack, above=True)
+    )
+    if nothing and _rival(s, lambda guess, slack: 0.5 * guess):
+        return None  # a plain network learns these labels well
     if not partly and not nothing:
         return None
-    text = (f"{error:.0%} of the training samples contradict the network, and their labels rank at {rank:.2f} among the other "
-            "classes (runner-up 0, random 0.5): they look arbitrary.") if partly else (
+    arbitrary = (f", and their labels rank at {rank:.2f} among the other classes (runner-up 0, random 0.5)" if rank > 0
+                 else f", hardly fewer than of all samples ({everywhere:.0%})")  # fmt: skip
+    text = (f"Where the network is surest, {sure:.0%} of the labels contradict it{arbitrary}: they look arbitrary.") if partly else (
             f"Nothing is learned, yet one batch is learned by heart (loss {first:.2g} to {last:.2g}): the labels seem unrelated "
             "to the inputs.")  # fmt: skip
     return finding(
         "warning" if partly else "error", 0.75 if partly else 0.65, "labels", s.steps, text,
         ["check that inputs and labels are permuted and filtered together",
          "look at the samples with the highest loss and correct their labels"],
-        training_error=error, label_rank=rank if math.isfinite(rank) else -1.0, learned=score,
+        training_error=error, sure_error=sure, all_error=everywhere, label_rank=rank, learned=score,
         one_batch_first=first, one_batch_last=last,
     )  # fmt: skip
+
+
+def certainty(s: Signals) -> tuple[float, float, float, float]:
+    """Of the later half of the watch: error of the surest third and of all samples, the mean rank of
+    the labels that contradict a sure answer, and how many these are.
+
+    On validation samples where there are enough: a network learns wrong labels by heart.
+    """
+    names = ("sure_n", "sure_wrong", "sure_rank", "all_n", "all_wrong")
+    for place, least in (("validation", 40), ("labels", 1)):
+        late = [step >= s.steps / 2 for step, _ in s.series(place, "sure_n")]
+        columns = [s.values(place, name) for name in names]
+        rows = [row for *row, kept in zip(*columns, late, strict=True) if kept]
+        n, wrong, everywhere = (sum(row[k] for row in rows) for k in (0, 1, 3))
+        if n >= least:
+            rank = sum(row[1] * row[2] for row in rows) / max(wrong, 1)
+            return wrong / n, sum(row[4] for row in rows) / everywhere, rank, wrong
+    return 0.0, 0.0, 0.0, 0.0
+
+
+def _flat(s: Signals, sure: float, everywhere: float, n: float) -> bool:
+    # Two or three classes have no ranks. Hard samples are those near the border, wrong labels lie
+    # anywhere; so do the errors of a network that cannot bend its border, which one batch shows.
+    fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
+    guess = 1 - s.facts.get("majority", 1.0)
+    few = s.facts.get("task") == "binary" or s.facts.get("classes", 9) <= 3
+    return few and fits and n >= 30 and everywhere < 0.8 * guess and sure > 0.75 * everywhere
 
 
 def _no_better_than_chance(s: Signals) -> bool:
@@ -67,6 +105,16 @@ def _no_better_than_chance(s: Signals) -> bool:
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
     return error > guess - 3 * math.sqrt(guess * (1 - guess) / n)
+
+
+def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = False) -> bool:
+    """Is the error of the plain network on batches held out below (or `above`) a limit?"""
+    error, n = s.last("trial", "rival_error"), s.last("trial", "rival_n", 0)
+    guess = 1 - s.facts.get("majority", 1.0)
+    if n < 100 or guess < 0.3 or not math.isfinite(error):
+        return False
+    border = limit(guess, 3 * math.sqrt(guess * (1 - guess) / n))
+    return error > border if above else error < border
 
 
 def _held_out_learns(s: Signals) -> bool:

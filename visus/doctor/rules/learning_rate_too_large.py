@@ -17,6 +17,7 @@ from visus.doctor.progress import (
     plain,
 )
 from visus.doctor.rules import Finding, finding, rule
+from visus.doctor.rules.underfitting import straight
 from visus.doctor.signals import Signals, median
 
 
@@ -53,8 +54,13 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     )
     better = better or (same > 1.2 * start and lower[best] < start)
     better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
+    if s.median("batch", "size", 64) < 16 and learned(s) > 0.2 and uphill < 0.3:
+        better = (
+            False  # a few dozen samples, learned by heart, prove nothing against steps downhill
+        )
     poor = long_enough(s, 20) and learned(s) < 0.6
-    thrown = poor and any(not b <= 2 * max(a, chance(s)) for a, b in tests[:5])
+    limited = straight(s) and s.last("trial", "rival_error") < 0.5 * s.last("trial", "own_error")
+    thrown = poor and not limited and any(not b <= 2 * max(a, chance(s)) for a, b in tests[:5])
     grew = diverged(s) or (broken(s) and any(b > 4 * max(a, chance(s)) for a, b in tests))
     if broken(s) and not grew and _calm(s):
         return None  # it fell, then one operation failed

@@ -33,7 +33,7 @@ def underfitting(s: Signals) -> Finding | None:
         return None
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     least = floor(s)
-    if not last - least > 0.6 * (first - least) or not _rival_wins(s):
+    if not last - least > 0.6 * (first - least) or not rival_wins(s):
         return None
     return finding(
         "warning", 0.75, "network", s.steps,
@@ -46,7 +46,12 @@ def underfitting(s: Signals) -> Finding | None:
     )  # fmt: skip
 
 
-def _rival_wins(s: Signals) -> bool:
+def straight(s: Signals) -> bool:
+    """True when no activation lies between the weight layers: the network is one linear map."""
+    return len(s.layers) > 1 and not any(layer["act"] for layer in s.layers[:-1])
+
+
+def rival_wins(s: Signals) -> bool:
     # By two standard errors; where no rival could be trained, nothing speaks against it.
     own, rival, n = (s.last("trial", q) for q in ("own_error", "rival_error", "rival_n"))
     if not math.isfinite(own) or not math.isfinite(rival):
