@@ -108,7 +108,7 @@ def test_the_rate_follows_the_optimizer_and_the_batch():
     answers = plain | {"optimizer.name": "adamw", "training.batch_size": 4.0, "optimizer.rate": 2.0}
     tree, values = found.recipe(answers)
     batch = values["training.batch_size"]
-    assert values["optimizer.rate"] == pytest.approx(2 * 3e-3 * math.sqrt(batch / 128), rel=0.01)
+    assert values["optimizer.rate"] == pytest.approx(2 * 6e-3 * math.sqrt(batch / 128), rel=0.01)
     assert values["regularization.l2"] == 0.05
     assert load_recipe(None, (), **tree).optimizer.name == "adamw"
 

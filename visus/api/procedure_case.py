@@ -22,7 +22,7 @@ from visus.api import procedure_checks as checks
 from visus.api import procedure_treat as treating
 from visus.api.procedure_errors import read_errors
 from visus.api.procedure_record import Record
-from visus.api.procedure_watch import Watch, call
+from visus.api.procedure_watch import Watch, call, fell
 from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
 from visus.ledger import Line
@@ -31,6 +31,8 @@ from visus.training.session import RECIPE
 FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
 ROUNDS = 3  # times a run is treated at most
 SURE = 0.5  # confidence from which a finding calls for a trial
+ODD = 0.7  # how odd a setting must be to be tried on living weights without any finding
+LATER = 0.08  # share of the run's steps kept for that, where the first steps learn at all
 
 
 @dataclass
@@ -146,14 +148,17 @@ class Case(Record):
         symptoms, sick = call(found, losses, self.checks(), broken)
         evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
         evidence |= {f"finding {name}": value for name, value in symptoms.items()}
-        kept = self._treat("first steps", session, symptoms, evidence, sick, began)
+        stuck = not fell(losses, self.checks().get("baseline", {}).get("chance_loss"))
+        later = 0.0 if sick or stuck else LATER
+        kept = self._treat("first steps", session, symptoms, evidence, sick, began, later=later)
         if broken and not kept:
             raise NotFiniteError(broken + "; no remedy that was tried helped; lower the rate with --set optimizer.rate")  # fmt: skip
         return kept
 
     def _treat(
         self, name: str, session: training.Session, symptoms: dict[str, float], evidence: dict[str, Any],
-        sick: bool, began: float, *, live: bool = False, facts: dict[str, Any] | None = None,
+        sick: bool, began: float, *, live: bool = False, facts: dict[str, Any] | None = None, least: float = SURE,
+        later: float = 0.0, otherwise: str = "",
     ) -> bool:  # fmt: skip
         """Trials for what was found, and the stage's line; True where a remedy was kept."""
         past = self.past
@@ -165,8 +170,11 @@ class Case(Record):
         if self.cure != "off" and rounds < ROUNDS and len(self.dataset.validation) >= 20:
             kept, decided = treating.treat(
                 session, self.asked, self.ledger, past, findings=symptoms, facts=facts or {},
-                least=0.25 if sick else SURE, live=live, network=self.network, ask=self.ask,
+                least=0.25 if sick else least, live=live, network=self.network, ask=self.ask,
+                later=later,
             )  # fmt: skip
+        if otherwise and self.past[len(past) :] == []:
+            decided = otherwise  # nothing was tried
         evidence["steps_spent"] = self._cost(past, session if kept and not live else None)
         self.stage(name, decided, evidence, began)
         return kept is not None
@@ -189,9 +197,8 @@ class Case(Record):
         began = time.monotonic()
         epochs = book.select(book.history(self.past), "epoch")
         decided, symptoms, evidence = read_errors(epochs, self.checks().get("baseline", {}))
-        if not symptoms:
-            self.stage("midway", decided, evidence | {"steps_spent": 0.0}, began)
-            return False
+        if not symptoms:  # still, a setting far from what is usual may harm in ways that show late
+            return self._treat("midway", session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
         self.reading(decided, symptoms, evidence, session.step)
         evidence["read"] = decided
         facts = {}

@@ -7,6 +7,7 @@ from typing import Any
 from visus.ledger import Line
 
 GAP = 0.08  # validation error above training error from which a network learns by heart
+FAR = 0.25  # the same, so far that it need not wait for the validation loss to rise
 POOR = 1.2  # times the linear model's error from which training error is huge
 
 
@@ -15,8 +16,8 @@ def read_errors(
 ) -> tuple[str, dict[str, float], dict[str, Any]]:  # fmt: skip
     """What the newest epoch's errors say, the findings with their confidence, the evidence.
 
-    Huge training error: underfitting. Validation error far above training error, and no longer
-    falling: overfitting. Training error far above validation error: a bad division, or labels of
+    Huge training error: underfitting. Validation error above training error, and no longer
+    falling, or far above it: overfitting. Training error far above validation error: a bad division, or labels of
     train that cannot be learned because they are wrong. Both errors are of eval mode on images without jitter.
     """
     if not epochs or epochs[-1].get("validation_error") is None:
@@ -38,6 +39,8 @@ def read_errors(
         return "training errs more than a linear model, and no longer improves: underfitting", {"underfitting": 0.7}, evidence  # fmt: skip
     if held - train > GAP and held > 2 * train and _rising(epochs):
         return "validation errs far more than training, and its loss rises: overfitting", {"overfitting": 0.7}, evidence  # fmt: skip
+    if held - train > FAR and held > 1.5 * train:
+        return "validation errs far more than training: overfitting", {"overfitting": 0.6}, evidence
     if train - held > GAP and train > 1.2 * held:
         return "training errs far more than validation: wrong labels in train, or a bad division", {"label-noise": 0.6}, evidence  # fmt: skip
     return "training and validation errors agree with a healthy training", {}, evidence

@@ -26,6 +26,8 @@ from visus.training.session import BEST, RECIPE
 
 BUDGET = 0.25  # share of the run's steps that all its trials together may take
 SHORTEST, LONGEST = 20, 400  # steps of a fork: shorter ones prefer whatever learns fastest
+LIVE = 0.6  # a fork of living weights may be so much shorter: it has learned most already
+PLAIN = 0.6  # how much the chart speaks for a treatment that has the budget to itself
 MOST = 5  # treatments in one contest
 Ask = Callable[[Line], bool]
 
@@ -33,18 +35,24 @@ Ask = Callable[[Line], bool]
 def treat(
     session: training.Session, asked: training.Recipe, ledger: Ledger, past: list[Line], *, findings: dict[str, float],
     facts: dict[str, Any], live: bool = False, least: float = 0.5, network: nn.Module | None = None, ask: Ask | None = None,
+    later: float = 0.0,
 ) -> tuple[Trial | None, str]:  # fmt: skip
     """Try what findings and chart call for; the trial that was kept, if any, and what was decided.
 
+    `later` is the share of the run's steps that is put aside for trials of living weights.
     Raises `Stopped` where the session was told to stop meanwhile: nothing is on record then.
     """
     known = chart(session, asked, findings, facts | {"given_network": network is not None})
-    tried = {tuple(line.get("edits", ())) for line in book.select(past, "trial")}
+    # What lost on fresh weights may win on living ones: many a harm shows late.
+    lines = [line for line in book.select(past, "trial") if bool(line.get("live")) == live]
+    tried = {tuple(line.get("edits", ())) for line in lines}
     found = [t for t in prescribe(known, least=least, live=live) if t.edits not in tried]
     if not found:
         return None, "nothing to treat"
+    short = max(1, round(shortest(session) * (LIVE if live else 1.0)))
     left = BUDGET * session.plan.steps - spent(past)
-    chosen, steps = _fitting(found, left, tried, shortest(session))
+    left = max(left - later * session.plan.steps, min(left, 2.0 * short))
+    chosen, steps = _fitting(found, left, tried, short)
     if not chosen:
         return None, f"no trial: {left:.0f} steps of the budget are too few for one"
     patient = SessionPatient(session, asked, live=live, network=network)
@@ -96,6 +104,8 @@ def _fitting(
     room = min(MOST, int(left // shortest) - 1)  # one of the forks is the control
     if room < 1:
         return [], 0
+    if chosen[0].prior >= PLAIN:
+        room = 1  # longer forks for what is likely: short ones show nothing where learning is slow
     # Half a fork is put aside, for a second seed where it is close. More treatments than there
     # is room for are given along: hopeless forks are left early, and leave theirs to them.
     steps = int(left / (min(len(chosen), room) + 1.5))

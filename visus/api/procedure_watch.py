@@ -53,7 +53,7 @@ def call(
         if weights.startswith(name):
             sure[name] = max(sure.get(name, 0.0), 0.6)
     heart = "cannot be learned" in str(checks.get("one batch", {}).get("decided", ""))
-    stuck = not _fell(losses, checks.get("baseline", {}).get("chance_loss"))
+    stuck = not fell(losses, checks.get("baseline", {}).get("chance_loss"))
     if broken:
         sure["loss-not-finite"] = 0.95
     sick = bool(broken) or (heart and stuck)
@@ -63,8 +63,12 @@ def call(
     return sure, sick
 
 
-def _fell(losses: list[float], chance: float | None) -> bool:
-    """Whether the loss fell over these steps: its last quarter is lower than its first by 3 %."""
+def fell(losses: list[float], chance: float | None) -> bool:
+    """Whether the loss fell over these steps: its last quarter is lower than its first by 3 %.
+
+    A loss that began above chance level has learned nothing when it comes down to it.
+    """
     part = max(3, len(losses) // 4)
     first, last = sum(losses[:part]) / part, sum(losses[-part:]) / part
+    first = min(first, chance) if chance is not None else first
     return last < 0.97 * first or (chance is not None and last < 0.8 * chance)

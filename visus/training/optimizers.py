@@ -41,7 +41,7 @@ class Sgd(torch.optim.SGD):
 class AdamW(torch.optim.AdamW):
     """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019, algorithm 2)."""
 
-    rate, scaling, l2, decoupled = 3e-3, 0.5, 0.05, True
+    rate, scaling, l2, decoupled = 6e-3, 0.5, 0.05, True
 
     def __init__(
         self, groups: Any, lr: float, weight_decay: float, /, *,

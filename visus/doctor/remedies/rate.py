@@ -12,7 +12,9 @@ TOO_LONG = (
 )  # fmt: skip
 
 
-@remedy(cures=("learning-rate-too-large", "learning-rate-too-small", "loss-not-finite"))
+@remedy(
+    cures=("learning-rate-too-large", "learning-rate-too-small", "loss-not-finite"), fresh=False
+)
 def rate_usual(chart: Chart) -> Treatment | None:
     """The usual learning rate of the optimizer."""
     times = chart.times("optimizer.rate")
@@ -72,7 +74,7 @@ def warm_up(chart: Chart) -> Treatment | None:
     return Treatment(("schedule.warmup=0.1",), "the first steps are taken at full rate")
 
 
-@remedy(cures=("learning-rate-too-small", "loss-oscillating", "underfitting"))
+@remedy(cures=("learning-rate-too-small", "loss-oscillating", "underfitting"), fresh=False)
 def usual_schedule(chart: Chart) -> Treatment | None:
     """The one-cycle schedule with its usual options."""
     name = chart.get("schedule.name")
@@ -93,7 +95,7 @@ def usual_schedule(chart: Chart) -> Treatment | None:
     )
 
 
-@remedy(cures=("loss-oscillating", "learning-rate-too-large"))
+@remedy(cures=("loss-oscillating", "learning-rate-too-large"), fresh=False)
 def usual_momentum(chart: Chart) -> Treatment | None:
     """The usual momentum."""
     value = chart.get("optimizer.momentum")
@@ -103,7 +105,7 @@ def usual_momentum(chart: Chart) -> Treatment | None:
     return Treatment(("optimizer.momentum=0.9",), f"the momentum is {value:g}", weight)
 
 
-@remedy(cures=("learning-rate-too-large",))
+@remedy(cures=("learning-rate-too-large",), fresh=False)
 def usual_betas(chart: Chart) -> Treatment | None:
     """Adam's usual memory."""
     if chart.get("optimizer.name") != "adamw":
