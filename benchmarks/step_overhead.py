@@ -5,16 +5,17 @@ the plain loop does what a tutorial does (gather, divide, zero_grad, forward, ba
 reads its loss once a step, as ours must to catch nan. The loop of a `Session` is timed as it is
 used: with seeds, jitter off, finiteness check, schedule, ledger lines and checkpoints' clock.
 
-    python benchmarks/step_overhead.py [ROUNDS]
+    python benchmarks/step_overhead.py [--rounds N]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from dataclasses import dataclass
 from statistics import median
 
+import harness  # noqa: F401  finds the package of this checkout
 import torch
 from torch import nn
 
@@ -97,7 +98,9 @@ def plain(data: Data) -> float:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=20, help="one of each loop in turn")
+    rounds = max(1, parser.parse_args().rounds)
     torch.set_num_threads(1)
     data = Data(Images(32 * (STEPS + 20)), Images(32), [str(k) for k in range(10)])
     pairs = [(plain(data), ours(data)) for _ in range(rounds)]
