@@ -5,7 +5,8 @@ python benchmarks/audit.py FOLDER PART...   FOLDER: CIFAR-10 as train/ and test/
 Parts: copies (100 test images planted in train: JPEG at another quality, shifted by a pixel,
 mirrored; and the real near copies, with sheets of pairs to look at in the folder --sheet),
 labels (0, 5 and 20 % wrong labels), drift (test darker or encoded again; and untouched). Every
-part prints what was planted, found, and how long it took; `labels` keeps its features in --keep.
+part prints what was planted, found, and how long it took; `labels` keeps the answers of each net
+in the folder --keep and goes on there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from visus.api import audit_net
+from visus.api.audit_net import dealt
 from visus.data import audit as parts
 from visus.data import prepare
+from visus.data.audit.linear import sharpened
+from visus.data.batches import seed_of
 from visus.ledger import Ledger
 
 
@@ -182,43 +187,66 @@ def sheet(both, found, file, told):
     canvas.save(file)
 
 
-def learned(train, test, args):
-    """Features of all train images and of 3,000 test images, kept between calls."""
-    if args.keep and Path(args.keep).exists():
-        return torch.load(args.keep, weights_only=True)
-    start = time.perf_counter()
-    words = parts.Words(train, torch.arange(len(train)))
-    rows = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:3000]
-    x = parts.features(train, words, torch.arange(len(train)))
-    found = {"train": x, "test": parts.features(test, words, rows), "rows": rows}
-    print(f"features of {len(train) + 3000:,} images: {time.perf_counter() - start:.0f} s")
-    if args.keep:
-        torch.save(found, args.keep)
-    return found
+def planted(targets, share):
+    """Labels of which `share` are wrong, any other class alike; and which."""
+    draw = torch.Generator().manual_seed(11)
+    wrong = torch.rand(len(targets), generator=draw) < share
+    other = targets + torch.randint(1, 10, (len(targets),), generator=draw)
+    return torch.where(wrong, other % 10, targets), wrong
+
+
+def answered(train, given, name, args):
+    """Out-of-fold log probabilities of small nets, each fold kept in a file: a call goes on
+    where the last one ended. A fixed number of epochs, so that the load of the machine changes
+    nothing but the seconds."""
+    fold, whole = dealt(given, args.folds), torch.zeros(len(given), 10)
+    for k in range(args.folds):
+        file = Path(args.keep) / f"{name}-{k}.pt"
+        if not file.exists():
+            torch.manual_seed(seed_of("audit", 0))
+            school = audit_net._School(train, given, 10, "")
+            kept, held = (fold != k).nonzero()[:, 0], (fold == k).nonzero()[:, 0]
+            start, steps = time.process_time(), args.epochs * len(kept) // school.batch
+            net = school.train(kept, steps, 1e9, k)
+            out = school.answers(net, held)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(out, file)
+            print(
+                f"{name}, net {k + 1} of {args.folds}: {time.process_time() - start:.0f} s of one core",
+                flush=True,
+            )
+            if args.once:
+                raise SystemExit
+        whole[fold == k] = torch.load(file, weights_only=True)
+    return sharpened(whole, given)
+
+
+def judged_labels(probabilities, given, wrong, share):
+    seen = parts.suspects(probabilities, given)
+    print(
+        f"planted {share:.0%} of {len(given):,} labels wrong: estimated {seen.share:.1%} (confident learning {seen.joint:.1%}), out-of-fold error {seen.error:.1%}, judged {seen.judged}"
+    )
+    cuts = (("likelier wrong than right (named)", seen.wrong), ("as many as the estimated share", int(seen.share * len(given))),
+            ("confident learning's joint", len(seen.rows)), ("first 100", 100), ("first 500", 500))  # fmt: skip
+    for name, n in cuts if share else ():
+        hits = wrong[seen.rows[:n]]
+        print(
+            f"  {name} ({len(hits):,}): precision {hits.double().mean():.1%}, recall {hits.sum() / wrong.sum():.1%}"
+        )
 
 
 def labels(train, test, targets, args):
-    x = learned(train, test, args)["train"]
-    for share in (0.0, 0.05, 0.2):
-        draw = torch.Generator().manual_seed(11)
-        wrong = torch.rand(len(x), generator=draw) < share
-        other = (targets + torch.randint(1, 10, (len(x),), generator=draw)) % 10
-        given = torch.where(wrong, other, targets)
-        start = time.perf_counter()
-        seen = parts.suspects(parts.out_of_fold(x, given, 10), given)
-        print(
-            f"planted {share:.0%} wrong labels: estimated {seen.share:.1%}, out-of-fold error {seen.error:.1%}, {time.perf_counter() - start:.0f} s"
-        )
-        cuts = (
-            ("all suspects", len(seen.rows)),
-            ("the estimated share", int(seen.share * len(x))),
-            ("first 500", 500),
-        )
-        for name, n in cuts if share else ():
-            hits = wrong[seen.rows[:n]]
-            print(
-                f"  {name} ({len(hits)}): precision {hits.double().mean():.1%}, recall {hits.sum() / wrong.sum():.1%}"
-            )
+    rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))[: args.images]
+    some, true = Held(train.pixels[rows], []), targets[rows]
+    for share in args.shares:
+        given, wrong = planted(true, share)
+        if args.linear:
+            words = parts.Words(some, torch.arange(len(some)))
+            x = parts.features(some, words, torch.arange(len(some)))
+            judged_labels(parts.out_of_fold(x, given, 10), given, wrong, share)
+            continue
+        name = f"labels-{len(some)}-{share:g}-{args.folds}x{args.epochs}"
+        judged_labels(answered(some, given, name, args), given, wrong, share)
 
 
 DRIFTS = {
@@ -259,9 +287,18 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("part", nargs="*", default=["copies", "labels", "drift"])
     parser.add_argument("--sheet", help="write sheets of real pairs into this folder")
-    parser.add_argument("--keep", help="keep the features in this file")
+    parser.add_argument(
+        "--keep", default="/tmp/audit-labels", help="answers of the nets are kept here"
+    )
+    parser.add_argument("--images", type=int, default=50_000, help="of train, for labels")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.2, 0.0])
+    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4, help="what 240 s of one core suffice for")
+    parser.add_argument("--once", action="store_true", help="end after one net was trained")
+    parser.add_argument("--linear", action="store_true", help="labels by the linear model")
     args = parser.parse_args()
     dataset = prepare(args.folder, validation=0.0)
+    torch.set_num_threads(1)
     train, test = held(dataset.train), held(dataset.vault.look("benchmark of the audit", Ledger()))
     if "copies" in args.part:
         copies(train, test, args)

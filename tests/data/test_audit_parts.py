@@ -13,7 +13,7 @@ from scipy import stats
 from visus.data.audit import channels, find_copies, shares_differ, suspects, told_apart
 from visus.data.audit.descriptors import cosines, descriptor
 from visus.data.audit.drift import upper_tail
-from visus.data.audit.labels import arbitrary_share
+from visus.data.audit.labels import arbitrary_share, doubts, joint
 from visus.data.audit.linear import out_of_fold
 from visus.data.audit.nearby import pairs_within
 from visus.data.audit.sealed import Joined
@@ -128,8 +128,50 @@ def test_planted_wrong_labels_are_estimated_and_listed():
     assert arbitrary_share(clean, true) < 0.02
     seen = suspects(out_of_fold(x, given, 5), given)
     assert 0.08 < seen.share < 0.13
-    hits = wrong[seen.rows]
-    assert hits.float().mean() > 0.8 and hits.sum() > 0.65 * wrong.sum()
+    assert seen.judged
+    hits = wrong[seen.rows[: seen.wrong]]
+    assert hits.float().mean() > 0.9 and hits.sum() > 0.55 * wrong.sum()
+
+
+def test_the_confident_joint_is_that_of_plain_loops():
+    g = torch.Generator().manual_seed(3)
+    p = torch.rand(300, 4, generator=g).pow(3)
+    p, y = p / p.sum(1, keepdim=True), torch.randint(0, 4, (300,), generator=g)
+    limit = [float(np.mean([float(p[n, j]) for n in range(300) if y[n] == j])) for j in range(4)]
+    counts = np.zeros((4, 4))
+    for n in range(300):
+        able = [j for j in range(4) if float(p[n, j]) >= limit[j] - 1e-6]
+        if able:
+            counts[int(y[n]), max(able, key=lambda j, n=n: float(p[n, j]))] += 1
+    given = np.bincount(y.numpy(), minlength=4)
+    expected = counts / counts.sum(1, keepdims=True) * given[:, None]
+    assert torch.allclose(joint(p, y), torch.from_numpy(expected), atol=1e-9)
+
+
+def test_doubts_are_those_of_bayes():
+    g = torch.Generator().manual_seed(4)
+    share, classes = 0.2, 5
+    true = torch.rand(400, classes, generator=g, dtype=torch.float64).pow(4)
+    true /= true.sum(1, keepdim=True)
+    given = (1 - share) * true + share * (1 - true) / (classes - 1)
+    y = torch.randint(0, classes, (400,), generator=g)
+    row = torch.arange(400)
+    right = (1 - share) * true[row, y]
+    wrong = share * (1 - true[row, y]) / (classes - 1)
+    assert torch.allclose(doubts(given, y, share), wrong / (right + wrong), atol=1e-9)
+
+
+def test_predictions_that_know_nothing_judge_nothing():
+    g = torch.Generator().manual_seed(5)
+    y = torch.randint(0, 2, (2000,), generator=g)
+    assert not suspects(torch.rand(2000, 2, generator=g).softmax(1), y).judged
+    empty = suspects(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+    assert not empty.judged and len(empty.rows) == 0
+
+
+def test_exact_copies_by_keys_need_no_pixels():
+    found = find_copies(Plain(pictures(4)), near=False, keys=["a", "b", "a", "a"])
+    assert found.pairs.tolist() == [[0, 2], [0, 3]] and bool(found.exact.all())
 
 
 def test_constant_grey_and_blank_are_seen():
@@ -137,11 +179,15 @@ def test_constant_grey_and_blank_are_seen():
     pixels[3] = 9
     pixels[:, 1] = 200
     seen = channels(Plain(pixels))
-    assert seen.constant == [1] and seen.blank.tolist() == [] and not seen.equal
+    assert seen.constant == [1] and seen.blank.tolist() == [3] and not seen.equal
     grey = pictures(5, side=8)[:, :1].expand(-1, 3, -1, -1).clone()
     grey[2] = 0
     seen = channels(Plain(grey))
     assert seen.equal and seen.blank.tolist() == [2]
+    red = pictures(3, side=8)
+    red[1] = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None]
+    assert channels(Plain(red)).blank.tolist() == [1]
+    assert channels(Plain(red), torch.tensor([0, 2])).blank.tolist() == []
     assert seen.mean == pytest.approx((grey.double().mean((0, 2, 3)) / 255).tolist())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from visus.api.audit_desk import NAMED, PARTS, Audit, Desk, listed, show
 from visus.data import audit as parts
 
@@ -31,17 +33,18 @@ def copies(desk: Desk, done: Audit, near: bool, read: bool = True) -> None:
         _pair(desk, inside, k) for k in range(min(len(inside), NAMED))
     ]
     show(desk, done, "leaks", "Copies across splits", "Pairs that agree in their edges: the earlier split left.",
-          cross.pairs.tolist(), _told(desk, cross), cross.mirrored.tolist())  # fmt: skip
+          cross.pairs.tolist(), _told(desk, cross), cross.mirrored.tolist(), _where(desk))  # fmt: skip
     show(desk, done, "copies", "Copies within a split", "They count more than once in the loss; no harm beyond that.",
-          inside.pairs.tolist(), _told(desk, inside), inside.mirrored.tolist())  # fmt: skip
+          inside.pairs.tolist(), _told(desk, inside), inside.mirrored.tolist(), _where(desk))  # fmt: skip
     if desk.targets is not None:
         _conflicts(desk, done, found)
 
 
 def _sums(desk: Desk) -> list[str]:
     rows = desk.dataset.split.rows
-    known: dict[str, str] = {name: sha256 for part in PARTS for name, sha256, _ in rows[part]}
-    return [known[name] if name in known else name for name in desk.all.names]
+    known = {name: sha256 for part in PARTS for name, sha256, _ in rows[part]}
+    names: list[str] = desk.all.names
+    return [known.get(name, name) for name in names]
 
 
 def _leaks(desk: Desk, done: Audit, cross: parts.Copies) -> None:
@@ -82,6 +85,11 @@ def _told(desk: Desk, found: parts.Copies) -> Callable[[list[int]], str]:
     return caption
 
 
+def _where(desk: Desk) -> Callable[[list[int]], str]:
+    """The splits of a pair in words."""
+    return lambda pair: " and ".join(PARTS[k] for k in desk.all.part(torch.tensor(pair)).tolist())
+
+
 def _conflicts(desk: Desk, done: Audit, found: parts.Copies) -> None:
     """Copies with two labels; test labels stay unread."""
     assert desk.targets is not None
@@ -96,4 +104,5 @@ def _conflicts(desk: Desk, done: Audit, found: parts.Copies) -> None:
         return " and ".join(f"{desk.all.names[i]}: {names[int(desk.targets[i])]}" for i in pair)  # type: ignore[index]
 
     show(desk, done, "conflicts", "Copies with two labels", "At most one of the two is right.",
-          odd.pairs.tolist(), caption, odd.mirrored.tolist())  # fmt: skip
+          odd.pairs.tolist(), caption, odd.mirrored.tolist(),
+         lambda pair: " and ".join(names[int(desk.targets[i])] for i in pair))  # type: ignore[index]  # fmt: skip

@@ -84,14 +84,15 @@ def listed(desk: Desk, done: Audit, kind: str, names: list[str], why: str) -> No
 def show(
     desk: Desk, done: Audit, name: str, title: str, said: str, rows: list[list[int]],
     caption: Callable[[list[int]], str], mirrored: list[bool] | None = None,
+    short: Callable[[list[int]], str] = lambda row: "",
 ) -> None:  # fmt: skip
-    """A gallery: each item one image, or a pair side by side (the second turned if mirrored)."""
+    """A gallery: each item one image, or a pair; `short` is its title, `caption` says all."""
     items = []
     for k, row in enumerate(rows[:SHOWN]):
         batch = desk.all.batch(torch.tensor(row))
         pngs = [images.thumbnail(image) for image in batch]
         told = caption(row) + (" (mirrored)" if mirrored and mirrored[k] else "")
-        items.append({"pngs": pngs, "caption": told})
+        items.append({"pngs": pngs, "caption": told, "short": short(row)})
     if items:
         done.galleries.append(
             {"name": name, "title": title, "said": said, "items": items, "of": len(rows)}

@@ -39,7 +39,7 @@ def _predicted(desk: Desk, words: parts.Words, seconds: float) -> tuple[Tensor, 
         by = f"{held.folds} small nets, {held.epochs:.0f} epochs each, {held.seconds:.0f} s"
         return held.probabilities, {"by": by, "folds": held.folds, "epochs": held.epochs}
     x = parts.features(desk.all, words, torch.arange(len(targets)), say=desk.say)
-    by = f"a linear model: {seconds:.0f} s do not suffice to train small nets, which name fewer right ones"
+    by = f"a linear model; {seconds:.0f} s are too short for small nets, which see more"
     return parts.out_of_fold(x, targets, classes), {"by": by, "folds": 5, "epochs": 0.0}
 
 
@@ -47,15 +47,15 @@ def _labels(desk: Desk, done: Audit, probabilities: Tensor, facts: dict[str, Any
     assert desk.targets is not None
     classes, s = desk.dataset.classes, done.signals
     seen = parts.suspects(probabilities, desk.targets)
-    numbers = {"share": seen.share, "suspects": len(seen.rows), "wrong": seen.wrong,
-               "joint": seen.joint, "error": seen.error, "n": len(probabilities)}  # fmt: skip
+    numbers: dict[str, Any] = {"share": seen.share, "suspects": len(seen.rows), "wrong": seen.wrong,
+               "joint": seen.joint, "error": seen.error, "n": len(probabilities), "judged": seen.judged}  # fmt: skip
     for name, value in numbers.items():
-        s.add("audit-labels", name, 0, value)
+        s.add("audit-labels", name, 0, float(value))
     told = [{"name": desk.all.names[i], "label": classes[int(desk.targets[i])], "suggested": classes[k], "doubt": round(d, 3)}
             for i, k, d in zip(seen.rows.tolist(), seen.said.tolist(), seen.doubt.tolist(), strict=True)]  # fmt: skip
-    done.examples["label-noise"] = told[:NAMED]
+    done.examples["label-noise"] = told[:NAMED] if seen.judged else []
     done.facts["labels"] = facts | numbers | {"listed": told[: max(seen.wrong, 20)][:NAMED]}
-    if seen.share > audited.SHARE:
+    if seen.judged and seen.share > audited.SHARE:
         names = [item["name"] for item in told[: seen.wrong]]
         listed(desk, done, "labels", names, "labels that are likelier wrong than right")
 
@@ -66,7 +66,8 @@ def _labels(desk: Desk, done: Audit, probabilities: Tensor, facts: dict[str, Any
         return f"{item['name']}: given {item['label']}, looks like {item['suggested']}"
 
     show(desk, done, "labels", "Labels to look at", "Nets that never saw these images find their labels the least likely, the surest first. In a sound set most are hard images, rightly labelled.",
-         [[i] for i in by_row], caption)  # fmt: skip
+         [[i] for i in by_row], caption,
+         short=lambda rows: f"{by_row[rows[0]]['label']}, or {by_row[rows[0]]['suggested']}?")  # fmt: skip
 
 
 def _drift(desk: Desk, done: Audit, words: parts.Words) -> None:

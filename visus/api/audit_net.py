@@ -29,7 +29,7 @@ ENOUGH, LEAST, MOST = 10, 3, 24  # epochs: good, worth while, all that labels ca
 STEPS = 120  # a net of a small set takes, whatever its epochs
 WIDTH, RATE, DECAY = 16, 0.1, 5e-4
 SIDE = 64  # pixels: larger images are shrunk, as far as labels go
-WARM, TIMED = 2, 4  # steps that show the pace
+WARM, TIMED = 2, 7  # steps that show the pace, by their median
 Say = Callable[[str], object]
 
 
@@ -133,12 +133,9 @@ class _School:
         return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def pace(self) -> float:
-        """Seconds a step takes."""
-        rows = torch.arange(len(self.targets))
-        self.train(rows, WARM, 1e9, 0)
-        start = time.monotonic()
-        self.train(rows, TIMED, 1e9, 0)
-        return (time.monotonic() - start) / TIMED
+        """Seconds a step takes, the median of some."""
+        self.train(torch.arange(len(self.targets)), WARM + TIMED, 1e9, 0)
+        return sorted(self.taken[WARM:])[TIMED // 2]
 
     def train(
         self, rows: Tensor, steps: int, seconds: float, seed: int, say: Say = lambda text: None
@@ -150,10 +147,12 @@ class _School:
             net.parameters(), RATE, momentum=0.9, nesterov=True, weight_decay=DECAY
         )
         batch, cycle = min(self.batch, len(rows)), schedules["one-cycle"]
+        self.taken: list[float] = []
         for step in range(steps):
             done = max(step / steps, (time.monotonic() - start) / seconds)
             if done >= 1:
                 break
+            began = time.monotonic()
             optimizer.param_groups[0]["lr"] = RATE * cycle(done)
             drawn = rows[batch_indices(len(rows), batch, seed, step)]
             x, y = jitter(self._read(drawn), self.targets[drawn], seed, step)
@@ -163,6 +162,7 @@ class _School:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            self.taken.append(time.monotonic() - began)
             if step % 50 == 49:
                 say(f"labels, a small net, {done:.0%}")
         return net

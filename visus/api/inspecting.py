@@ -32,15 +32,16 @@ def inspect(
     data keys. Labels are judged by small nets that are trained for `seconds` at most; where that is
     too short, by a linear model. Unreadable files stop nothing here: they are listed. `say` hears what is being done.
     """
-    folder = _folder(out)
     ledger = Ledger()
     say("reading every image")
     dataset, undivided = _prepared(data, [*set], ledger)
+    folder = _folder(out)  # not before: a typo leaves no folder behind
     done = audit(dataset, ledger, cheap=cheap, folder=folder, say=say, undivided=undivided, seconds=seconds,
                  sizes=None if cheap else lambda: _sizes(data, dataset))  # fmt: skip
     result = images.describe(dataset) | {
         "split": dataset.split.how, "findings": done.findings, "audit": done.facts, "errors": done.errors,
     }  # fmt: skip
+    ledger.write("end", status="done", message="", metrics={})
     if folder is not None:
         result["report"] = str(replace_text(folder / NAME, report.compose(ledger.lines).html))
     return result

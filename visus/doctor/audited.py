@@ -31,10 +31,10 @@ def label_noise(s: Signals) -> Finding | None:
     """Labels that predictions of unseen images contradict, and copies with two labels."""
     share, n = s.last("audit-labels", "share", 0), s.last("audit-labels", "n", 0)
     conflicts = s.last("audit-labels", "conflicts", 0)
-    noisy = share > SHARE and n >= 500
+    noisy = share > SHARE and s.last("audit-labels", "judged", 0) > 0
     if not noisy and not conflicts:
         return None
-    said = [f"About {share:.1%} of the labels have nothing to do with their images, as far as predictions of images held out can tell."] if noisy else []  # fmt: skip
+    said = [f"About {share:.1%} of the labels have nothing to do with their images, as far as predictions of images held out can tell; {s.last('audit-labels', 'wrong', 0):,.0f} are named that are likelier wrong than right."] if noisy else []  # fmt: skip
     said += [f"{conflicts:,.0f} pair{'s' * (conflicts != 1)} of copies carr{'y' if conflicts != 1 else 'ies'} two different labels: one of the two is wrong."] if conflicts else []  # fmt: skip
     file = s.facts.get("exclude_labels", "")
     # Beyond a tenth the bad labels cost real accuracy; two labels for one picture are a fact.
@@ -42,7 +42,7 @@ def label_noise(s: Signals) -> Finding | None:
     return finding(
         severity, 0.9 if share > 2 * SHARE or not noisy else 0.7, "labels", 0, " ".join(said),
         ["look at the suspects in the page and correct their labels", *([f"data.exclude={file}"] if file else [])],
-        share=share, suspects=s.last("audit-labels", "suspects", 0), conflicts=conflicts,
+        share=share, suspects=s.last("audit-labels", "wrong", 0), conflicts=conflicts,
         out_of_fold_error=s.last("audit-labels", "error", 0), images=n,
     )  # fmt: skip
 

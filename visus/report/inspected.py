@@ -62,11 +62,20 @@ def _facts(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("images", f"{words.shape(facts['size'])} pixels, {words.some(facts['channels'], 'channel')}; mean {mean}; std {std}"),
         ("unreadable", f"{len(bad)}: {named}{', ...' if len(bad) > MOST_BAD else ''}" if bad else ""),
         ("copies", f"{words.some(copies.get('pairs'), 'pair')}, {copies.get('across')} across splits{'' if copies.get('near') else ' (exact ones only)'}"),
-        ("labels", f"about {labels['share']:.1%} arbitrary; {labels['wrong']:,} likelier wrong than right; predictions of images held out contradict {labels['error']:.1%} (by {labels['by']})" if labels else ""),
+        ("labels", _labels(labels)),
         *((part, _drift(audit.get(f"drift_{part}"))) for part in ("validation", "test")),
         ("sizes", audit.get("sizes", {}).get("said", "")),
         ("not done", "; ".join([audit.get("skipped", ""), *facts.get("errors", [])]).strip("; ")),
     ]  # fmt: skip
+
+
+def _labels(labels: dict[str, Any] | None) -> str:
+    if not labels:
+        return ""
+    seen = f"predictions of images held out contradict {labels['error']:.1%} (by {labels['by']})"
+    if not labels["judged"]:
+        return f"not judged, the images are too few or too hard: {seen}"
+    return f"about {labels['share']:.1%} arbitrary; {labels['wrong']:,} likelier wrong than right; {seen}"
 
 
 def _drift(drift: dict[str, Any] | None) -> str:

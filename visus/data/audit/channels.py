@@ -35,7 +35,7 @@ def channels(images: Pixels, chosen: Tensor | None = None) -> Channels:
         sums, squares = values.sum((0, 2, 3)), values.square().sum((0, 2, 3))
         total, square = (sums, squares) if not count else (total + sums, square + squares)
         count += batch.shape[0] * batch.shape[2] * batch.shape[3]
-        spread = values.flatten(1).std(1, correction=0) if batch.numel() else values.flatten(1)
+        spread = values.flatten(2).std(2, correction=0).amax(1)
         blank.append(rows[spread < BLANK])
         equal = equal and batch.shape[1] == 3 and bool((batch == batch[:, :1]).all())
     mean = total / max(count, 1)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LEAST, POOR = 500, 0.6  # images; share of the error of always saying the commonest class
 TAILS = (0.1, 0.2, 0.3, 0.4)  # shares of random labels that the predictions think least of
 
 
@@ -33,7 +34,8 @@ class Suspects:
     `doubt` (R,) is the probability that the label is wrong; the first `wrong` rows are those of
     0.5 or more, the others those that confident learning adds. `share` estimates how many of all
     labels are arbitrary, `joint` the share that confident learning would name, `error` is how
-    often the predictions contradict the labels.
+    often the predictions contradict the labels. Not `judged`: too few images, or predictions
+    too poor to tell a wrong label from a hard image; `share` is then no more than an upper bound.
     """
 
     rows: Tensor
@@ -43,6 +45,7 @@ class Suspects:
     share: float
     joint: float
     error: float
+    judged: bool
 
 
 def suspects(probabilities: Tensor, targets: Tensor) -> Suspects:
@@ -50,7 +53,7 @@ def suspects(probabilities: Tensor, targets: Tensor) -> Suspects:
     n = len(targets)
     if not n:
         nothing = torch.zeros(0, dtype=torch.int64)
-        return Suspects(nothing, nothing, torch.zeros(0), 0, 0.0, 0.0, 0.0)
+        return Suspects(nothing, nothing, torch.zeros(0), 0, 0.0, 0.0, 0.0, False)
     counts, share = joint(probabilities, targets), arbitrary_share(probabilities, targets)
     far, doubt = named(probabilities, targets, counts), doubts(probabilities, targets, share)
     said = probabilities.scatter(1, targets[:, None], -1.0).argmax(1)
@@ -61,7 +64,9 @@ def suspects(probabilities: Tensor, targets: Tensor) -> Suspects:
     rows = rows[(~doubted[rows]).to(torch.int8).argsort(stable=True)]
     error = float((probabilities.argmax(1) != targets).double().mean())
     off = float(counts.sum() - counts.diagonal().sum()) / n
-    return Suspects(rows, said[rows], doubt[rows], int(doubted.sum()), share, off, error)
+    chance = 1 - float(torch.bincount(targets).max()) / n
+    judged = n >= LEAST and error <= POOR * chance
+    return Suspects(rows, said[rows], doubt[rows], int(doubted.sum()), share, off, error, judged)
 
 
 def doubts(probabilities: Tensor, targets: Tensor, share: float) -> Tensor:

@@ -37,7 +37,7 @@ def _facts(story: Story, line: dict) -> list[tuple[str, Any]]:
         ("images", words.whole(line.get("n"))),
         ("unreadable files", words.whole(len(words.tables(story.last("data").get("bad"))))),
         ("copies", f"{words.some(copies.get('pairs'), 'pair')}, {words.whole(copies.get('across'))} across splits" if copies else ""),
-        ("arbitrary labels", f"about {words.percent(labels.get('share'))}; out-of-fold error {words.percent(labels.get('error'))}" if labels else ""),
+        ("arbitrary labels", _labels(labels)),
         *((f"{part} against train", _drift(_table(line.get(f"drift_{part}")))) for part in PARTS[1:]),
         ("original sizes", words.text(sizes.get("said")) if sizes else ""),
         ("blank images", words.whole(channels.get("blank")) if channels else ""),
@@ -48,6 +48,15 @@ def _facts(story: Story, line: dict) -> list[tuple[str, Any]]:
 
 def _table(value: Any) -> dict:
     return value if isinstance(value, dict) else {}
+
+
+def _labels(labels: dict) -> str:
+    if not labels:
+        return ""
+    seen = f"predictions of images held out contradict {words.percent(labels.get('error'))}"
+    if not labels.get("judged", True):
+        return f"not judged, the images are too few or too hard: {seen}"
+    return f"about {words.percent(labels.get('share'))}; {seen}"
 
 
 def _drift(drift: dict) -> str:
@@ -77,10 +86,11 @@ def _gallery(line: dict) -> Markup:
 
 
 def _card(item: dict) -> Markup:
-    caption = words.text(item.get("caption"))
+    caption, short = words.text(item.get("caption")), words.text(item.get("short") or "")
     return tag(
         "li",
         [picture(png, caption) for png in words.listed(item.get("pngs"))],
+        tag("p", short) if short else None,
         tag("p", caption, class_="file"),
         title=caption,
     )
