@@ -1,8 +1,8 @@
 """What does `visus.optimize` change for a whole training step of someone else's model?
 
 Two models in plain torch.nn, a ResNet-18 (with its one `relu` called twice in a block, as
-everybody writes it) and a small CNN: step time and peak memory, optimized against not,
-interleaved in one process with one warmed allocator. First the loss curves of 50 steps must be
+everybody writes it) and a small CNN: step time and the peak of live tensors, optimized against
+not, interleaved in one process with one warmed allocator. First the loss curves of 50 steps must be
 the same to rounding; what rounding alone does is measured by training the plain model once
 more from weights changed by one part in 10^7. `--compile` adds torch.compile as a second peer.
 
@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import copy
-import ctypes
+import itertools
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +24,6 @@ import torch
 import torch.nn.functional as F
 from harness import keep_pages, thread_counts
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from visus.layers.optimize import optimize
 
@@ -164,29 +160,15 @@ def speed(name: str, layout: torch.memory_format, rounds: int, compiled: bool) -
 
 
 def peak(name: str, kind: str, layout: torch.memory_format) -> int:
-    """Bytes that a training step adds at its peak to the process that holds the model."""
-    ctypes.CDLL(None).mallopt(-3, 1 << 16)  # tensors are mapped, and given back when freed
+    """Bytes of live tensors that a training step adds at its peak, by every call of the allocator."""
     trainee = pair(name, layout)[kind]
-    trainee.step()  # gradients and momentum are there, libraries are loaded
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before = _status("VmRSS")
-    trainee.step()
-    return _status("VmHWM") - before  # activations, gradients and workspaces
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-def peaks(name: str, layout: str) -> dict[str, int]:
-    """`peak` of both, each in a process of its own and with a malloc that gives back."""
-    found = {}
-    for kind in ("plain", "optimized"):
-        command = [sys.executable, __file__, "--peak", name, kind, layout]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found[kind] = int(done.stdout)
-    return found
+    trainee.step()  # momentum is there
+    trainee.optimizer.zero_grad()
+    with torch.profiler.profile(profile_memory=True) as seen:
+        trainee.step()
+    events = seen.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")  # type: ignore[attr-defined]
+    return max(itertools.accumulate(size for _, size in changes))
 
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -197,7 +179,7 @@ def measure(name: str, layout: str, threads: int, options: argparse.Namespace) -
     torch.set_num_threads(threads)
     curve = same_curve(name, LAYOUTS[layout], options.steps) if options.steps else {}
     result = speed(name, LAYOUTS[layout], options.rounds, options.compile)
-    memory = peaks(name, layout) if Path("/proc/self/clear_refs").exists() else {}
+    memory = {kind: peak(name, kind, LAYOUTS[layout]) for kind in ("plain", "optimized")}
     return {"model": name, "layout": layout, "threads": threads, "curve": curve, **result, "peak": memory}  # fmt: skip
 
 
@@ -209,9 +191,8 @@ def show(row: dict) -> None:
         print(f"  loss {c['first']:.4f} -> {c['last']:.4f}, largest difference {c['optimized']:.1e}; plain against weights shaken by 1e-7: {c['shaken']:.1e}")  # fmt: skip
     for peer, (middle, low, high) in row["ratios"].items():
         print(f"  step time  {peer}: {middle:.3f}  (quartiles {low:.3f} .. {high:.3f})")
-    if row["peak"]:
-        plain, fused = row["peak"]["plain"], row["peak"]["optimized"]
-        print(f"  peak memory  optimized / plain: {fused / plain:.3f}  ({fused / 2**20:.0f} of {plain / 2**20:.0f} MiB)")  # fmt: skip
+    plain, fused = row["peak"]["plain"], row["peak"]["optimized"]
+    print(f"  peak of live tensors  optimized / plain: {fused / plain:.3f}  ({fused / 2**20:.1f} of {plain / 2**20:.1f} MiB)")  # fmt: skip
 
 
 def main() -> None:
@@ -223,13 +204,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="of the loss curves; 0: none")
     parser.add_argument("--compile", action="store_true", help="torch.compile as a peer too")
     parser.add_argument("--json", type=Path, help="write the numbers here")
-    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak:
-        name, kind, layout = options.peak
-        torch.set_num_threads(1)
-        print(peak(name, kind, LAYOUTS[layout]))
-        return
     print(f"torch {torch.__version__}; {keep_pages()}")
     rows = []
     for threads in options.threads:
