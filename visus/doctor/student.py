@@ -64,9 +64,14 @@ class Student:
             found[f"rate x{factor:g}"] = self._train(optimizer, learn, ask)
         return found
 
-    def _optimizer(self, factor: float) -> torch.optim.Optimizer | None:
-        real = next(iter(self.host.optimizers.values()))
-        rate = median(self.host.signals.values("optimizer", "rate"))
+    def _optimizer(self, factor: float) -> Together | None:
+        made = [self._copied(real, factor, f"optimizer {k}" if k > 1 else "optimizer")
+                for k, real in enumerate(self.host.optimizers.values(), 1)]  # fmt: skip
+        kept = [one for one in made if one is not None]
+        return Together(kept) if kept else None
+
+    def _copied(self, real: Any, factor: float, place: str) -> torch.optim.Optimizer | None:
+        rate = median(self.host.signals.values(place, "rate"))
         # A schedule may have ended at zero: groups keep the proportions of their first rates.
         first = [float(g.get("initial_lr", g["lr"])) for g in real.param_groups]
         base, groups = max(first), []
@@ -174,6 +179,19 @@ class Student:
             if not math.isfinite(self._step(optimizer, params, score, self.rows)):
                 return False
         return True
+
+
+class Together:
+    """Several optimizers that step after one backward, as one."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer]):
+        self.parts = parts
+        self.param_groups = [group for part in parts for group in part.param_groups]
+
+    def step(self) -> None:
+        """Each takes its step."""
+        for part in self.parts:
+            part.step()
 
 
 def _alike(pairs: list) -> bool:

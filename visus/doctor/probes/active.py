@@ -118,7 +118,8 @@ class Trials(Probe):
     # ------------------------------------------------------------------ at the end
     def end(self) -> None:
         s, host = self.signals, self.host
-        s.facts["plain"] = plain = len(host.counts) == 1 and len(host.scores) > 1
+        one = len(host.counts) == 1 or s.facts.get("one_loss", False)
+        s.facts["plain"] = plain = one and len(host.scores) > 1
         shadow = host.shadow() if host.scores else None
         if shadow is None or not plain:
             return

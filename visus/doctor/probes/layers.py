@@ -70,7 +70,7 @@ class Layers(Probe):
         if layer is None:
             layer = {"place": place, "kind": name, "units": result.shape[unit_axis(result)],
                      "fan_in": weight.numel() // max(weight.shape[0], 1), "norm": "", "act": "",
-                     "first": not s.layers}  # fmt: skip
+                     "first": not s.layers and not args[0].requires_grad}  # fmt: skip
             self.known[place] = layer
             s.layers.append(layer)
         self.chain.append(layer)

@@ -112,6 +112,7 @@ class Loss(Probe):
         self.inside: list = []
         self.held: list[tuple[int, list]] = []  # losses not yet written down
         self.inner: DataLoss | None = None
+        self.owners: set[int] = set()  # optimizers that step first after a backward
 
     def forward(self, module, tape, grad) -> None:
         if tape is not None and not tape.entries:
@@ -177,6 +178,7 @@ class Loss(Probe):
 
     def tick(self, optimizer, step, losses) -> None:
         if losses:
+            self.owners.add(id(optimizer))
             self.held.append((step + 1, losses))
         if len(self.held) > 63:
             self._write()
@@ -190,6 +192,10 @@ class Loss(Probe):
 
     def end(self) -> None:
         self._write()
+        # Several optimizers that share each backward (one a part of the network) train one network.
+        counts = self.host.counts.values()  # the last step may have been cut short
+        same = bool(counts) and max(counts) - min(counts) <= 1
+        self.signals.facts["one_loss"] = same and len(self.owners) == 1
 
 
 def _finite(tensor: torch.Tensor) -> bool:

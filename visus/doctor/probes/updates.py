@@ -78,12 +78,18 @@ class Updates(Probe):
         if look:
             for group in optimizer.param_groups:
                 self.paid.update(id(p) for p in group["params"] if float(group["lr"]) > 0)
-            self._gradients(params, step)
+            self._gradients(params, step, self._place(optimizer))
             fit = sum(p.numel() for p in params) <= 1 << 24
             self.held = {id(p): p.detach().clone() for p in params} if fit else None
         self._choose(key, params)
 
     def tick(self, optimizer, step, losses) -> None:
+        place = self._place(optimizer)
+        groups = optimizer.param_groups
+        rate = groups[0]["lr"] if len(groups) == 1 else max(float(g["lr"]) for g in groups)
+        self.signals.add(place, "rate", step, rate)
+
+    def _place(self, optimizer) -> str:
         place = self.places.get(id(optimizer))
         if place is None:
             number = len(self.places) + 1
@@ -91,9 +97,7 @@ class Updates(Probe):
                 f"optimizer {number}" if number > 1 else "optimizer"
             )
             self._describe(optimizer)
-        groups = optimizer.param_groups
-        rate = groups[0]["lr"] if len(groups) == 1 else max(float(g["lr"]) for g in groups)
-        self.signals.add(place, "rate", step, rate)
+        return place
 
     def _choose(self, key: int, params: list) -> None:
         # The smallest parameter with a gradient shows whether gradients are zeroed.
@@ -113,7 +117,7 @@ class Updates(Probe):
             "decay": max(float(g.get("weight_decay", 0) or 0) for g in groups),
         })  # fmt: skip
 
-    def _gradients(self, params: list, step: int) -> None:
+    def _gradients(self, params: list, step: int, own: str) -> None:
         s, total, decay = self.signals, 0.0, 0.0
         for p in params:
             self.asked.add(id(p))
@@ -140,8 +144,8 @@ class Updates(Probe):
                 s.add(
                     place, "rows_differ", step, float((flat - flat[0]).abs().max()) / (rms or 1.0)
                 )
-        s.add("optimizer", "gradient", step, math.sqrt(total))
-        s.add("optimizer", "weights", step, math.sqrt(decay))
+        s.add(own, "gradient", step, math.sqrt(total))
+        s.add(own, "weights", step, math.sqrt(decay))
 
     def after_step(self, optimizer) -> None:
         held, self.held = self.held, None
@@ -163,7 +167,7 @@ class Updates(Probe):
                 if name and p.ndim >= 2 and size > 0:
                     s.add(layer_of(name), "update", step, change / size)
         if down > 0:
-            s.add("optimizer", "update", step, math.sqrt(up / down))
+            s.add(self._place(optimizer), "update", step, math.sqrt(up / down))
 
     def end(self) -> None:
         s, facts = self.signals, self.signals.facts
