@@ -15,6 +15,7 @@ from visus import data as images
 from visus import kernels, runs, training
 from visus import ledger as book
 from visus.api import ranks
+from visus.api.audit import audit
 from visus.api.look import look
 from visus.api.procedure_case import Case
 from visus.api.procedure_checks import baseline
@@ -124,12 +125,16 @@ def _procedure(
 
 
 def _opening(case: Case) -> None:
-    """The steps that need no network: split and baseline. A resumed run has them on record."""
+    """The steps that need no network: split, audit, baseline. A resumed run has them on record."""
     names = {line["name"] for line in book.select(case.past, "stage")}
     dataset = case.dataset
     if "split" not in names:
         sizes = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.vault)}  # fmt: skip
         case.stage("split", f"divided {dataset.split.how}", sizes, time.monotonic())
+    if "data audit" not in names:
+        start = time.monotonic()
+        done = audit(dataset, case.ledger, cheap=True)
+        case.stage("data audit", done.said, done.numbers, start)
     if "baseline" not in names:
         start = time.monotonic()
         case.stage("baseline", *baseline(dataset, case.asked.seed), start)

@@ -14,7 +14,7 @@ from visus.report import lettering, words
 events = Family("event")
 QUIET = frozenset({"step", "confusion", "per-class", "mistakes", "sheet", "scatter", "cases",
                    "roc", "calibration", "overlays", "shares",
-                   "gallery", "signal", "histogram", "landscape", "layers"})  # fmt: skip
+                   "gallery", "audit", "signal", "histogram", "landscape", "layers"})  # fmt: skip
 REASONS = {
     "done": "all planned steps are done",
     "early-stopping": "validation stopped getting better",
@@ -53,6 +53,11 @@ def _and(*parts: str | None) -> str:
 @events.member
 def run(line: Line) -> str:
     return _and(f"visus {line.get('version', '')}".strip(), words.text(line.get("command")))
+
+
+@events.member
+def pixels(line: Line) -> str:
+    return f"{words.some(line.get('n'), 'test image')} compared with the others by pixels alone"
 
 
 @events.member
