@@ -105,7 +105,10 @@ def _fitting(
     if room < 1:
         return [], 0
     if chosen[0].prior >= PLAIN:
-        room = 1  # longer forks for what is likely: short ones show nothing where learning is slow
+        # Longer forks for what is likely: short ones show nothing where learning is slow.
+        rivals = chosen[0].rivals(chosen)
+        chosen = [chosen[0], *rivals, *(t for t in chosen[1:] if t not in rivals)]
+        room = min(room, 1 + len(rivals))
     # Half a fork is put aside, for a second seed where it is close. More treatments than there
     # is room for are given along: hopeless forks are left early, and leave theirs to them.
     steps = int(left / (min(len(chosen), room) + 1.5))

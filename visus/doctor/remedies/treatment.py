@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,14 @@ class Treatment:
     def keys(self) -> set[str]:
         """The keys that the edits set."""
         return {edit.partition("=")[0] for edit in self.edits}
+
+    def rivals(self, others: Sequence[Treatment], least: float = 0.5) -> list[Treatment]:
+        """Those that the chart speaks for as well, and that set the same keys otherwise.
+
+        That one helps says nothing of the other: each must have its fork.
+        """
+        mine = [t for t in others if t.keys == self.keys and t.edits != self.edits]
+        return [t for t in mine if t.prior >= least]
 
 
 @dataclass(frozen=True)

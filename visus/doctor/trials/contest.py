@@ -152,20 +152,23 @@ def contest(
 
     `steps` is the length of a fork, `seeds` the most seeds, `budget` the most steps in all, in
     steps of the untreated training; treatments that no longer fit are not tried, and say so, and
-    none after one that is better by far: they stand in the order of what speaks for them.
+    none after one that is better by far but its rivals: they stand in the order of what speaks
+    for them.
     `spread` is how far the luck of a seed moves the error of such a fork.
     """
     ring = Contest(patient, steps, seeds, budget, spread)
     control = Arm(())
     ring.arm(control, 0)
     arms = [Arm(t.edits, t.prior) for t in treatments]
-    found = False
-    for arm in arms:
-        if found or not ring.affords():
-            arm.ended = f"not tried: {'a remedy was found' if found else 'the budget was spent'}"
+    found: Treatment | None = None
+    for arm, treatment in zip(arms, treatments, strict=True):
+        late = found is not None and treatment not in found.rivals(treatments)
+        if late or not ring.affords():
+            arm.ended = f"not tried: {'a remedy was found' if late else 'the budget was spent'}"
             continue
         ring.arm(arm, 0, control)
-        found = arm.arrived and _difference(control, arm, len(arms), spread).low > PLAIN
+        if arm.arrived and _difference(control, arm, len(arms), spread).low > PLAIN:
+            found = found or treatment
     leader, run = _leader(arms), sum(bool(arm.answers) for arm in arms)
     gap = _settle(ring, control, leader, run) if leader else None
     pairs = zip(treatments, arms, strict=True)
