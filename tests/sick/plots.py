@@ -34,4 +34,4 @@ def dataset(train, test, held=None, *targets):
 
 def audited(train, test, held=None, *targets):
     """The signals of the full audit."""
-    return audit(dataset(train, test, held, *targets)).signals
+    return audit(dataset(train, test, held, *targets), seconds=0).signals  # labels: a linear model
