@@ -12,7 +12,7 @@ from visus.report.story import Story
 
 @sections.member
 class Looks(Section):
-    title, place, reads = "Looks at test", 130, ("look",)
+    title, place, reads = "Looks at test", 130, ("look", "pixels")
 
     def body(self, story: Story) -> Markup | None:
         looks = story.looks
@@ -20,6 +20,8 @@ class Looks(Section):
             return None  # a search has no way to the vault
         said = ("Test images are only observed: nothing is trained or chosen by them, and every look is counted. "
                 "The more often a choice follows a look, the less the test error means.")  # fmt: skip
+        if pixels := story.last("pixels"):
+            said += f" Before training an audit compared the pixels of {words.whole(pixels.get('n'))} with the other images, without labels and without a model: that is no look."
         if not looks:
             return lead("The test images have not been looked at. ", said)
         heads = [Column("reason"), Column("look", True), Column("when"), Column("images", True),
