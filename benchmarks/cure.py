@@ -108,8 +108,9 @@ def by_chance(seed: int) -> Any:
 
 def table(rows: dict[str, dict[str, Any]], count: int) -> str:
     """The results as text."""
-    made, sums = [], {arm: {"cured": 0, "improved": 0, "worse": 0} for arm in ARMS[2:]}
-    harmed, curable, ratios = 0, 0, {arm: [] for arm in ARMS[2:]}
+    words = ("cured", "improved", "worse", "wrong cures kept")
+    sums = {arm: {word: [0, 0] for word in words} for arm in ARMS[2:]}
+    made, harmed, ratios = [], 0, {arm: [] for arm in ARMS[2:]}
     for case in cases(count):
         found = {arm: _seeds(rows, arm, case.name) for arm in ARMS[1:]}
         healthy = _seeds(rows, "healthy", case.data)
@@ -121,11 +122,17 @@ def table(rows: dict[str, dict[str, Any]], count: int) -> str:
         sick = e["continue"] > good + POINT
         oracle = [r["error"] for s, r in _seeds(rows, "oracle", case.name).items() if s in seeds]
         known = sick and (not case.harm or (bool(oracle) and fmean(oracle) <= good + POINT))
-        harmed, curable = harmed + sick, curable + known
+        harmed += sick
         for arm, counts in sums.items():
-            counts["cured"] += known and e[arm] <= good + POINT
-            counts["improved"] += sick and e[arm] < e["continue"] - POINT
-            counts["worse"] += e[arm] > e["continue"] + POINT
+            own = [s for s in seeds if s in found[arm]]
+            if not own:
+                continue
+            _add(counts["cured"], known, e[arm] <= good + POINT)
+            _add(counts["improved"], sick, e[arm] < e["continue"] - POINT)
+            _add(counts["worse"], True, e[arm] > e["continue"] + POINT)
+            for s in own:
+                gap = found[arm][s]["error"] - found["continue"][s]["error"]
+                _add(counts["wrong cures kept"], bool(found[arm][s]["kept"]), gap > POINT)
             ratios[arm] += [
                 found[arm][s]["seconds"] / healthy[s]["seconds"] for s in seeds if s in found[arm]
             ]
@@ -143,12 +150,23 @@ def table(rows: dict[str, dict[str, Any]], count: int) -> str:
     ]
     for arm, counts in sums.items():
         if ratios[arm]:
-            of = {"cured": curable, "improved": harmed, "worse": len(made)}
-            shares = ", ".join(
-                f"{k} {v} of {of[k]} ({v / max(1, of[k]):.1%})" for k, v in counts.items()
-            )
+            shares = ", ".join(f"{k} {_share(*v)}" for k, v in counts.items())
             said.append(f"{arm:9} {shares}; time x{median(ratios[arm]):.2f} (median), x{fmean(ratios[arm]):.2f} (mean) of the healthy plain run")  # fmt: skip
     return "\n".join([*said, *_untouched(rows)])
+
+
+def _add(tally: list[int], counts: bool, is_so: bool) -> None:
+    """One more of `tally[1]` that count, and of `tally[0]` of which it is so."""
+    tally[0] += counts and is_so
+    tally[1] += counts
+
+
+def _share(count: int, of: int) -> str:
+    """A share with its Wilson 95 % interval."""
+    from visus.training.evaluate import wilson
+
+    low, high = wilson(count, max(1, of))
+    return f"{count} of {of} ({count / max(1, of):.1%}, {low:.1%} to {high:.1%})"
 
 
 def _seeds(rows: dict[str, dict[str, Any]], arm: str, case: str) -> dict[int, dict[str, Any]]:
