@@ -221,11 +221,12 @@ def main() -> None:
     parser.add_argument("--norm", choices=NORMS, action="append")
     parser.add_argument("--threads", type=thread_counts, default=[1, 2], metavar="1,2")
     parser.add_argument("--quick", action="store_true", help="two shapes, shorter rounds")
+    parser.add_argument("--seconds", type=float, default=0.6, help="for each comparison")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--plot")
     options = parser.parse_args()
-    options.seconds = 0.25 if options.quick else 0.6
+    options.seconds = 0.25 if options.quick else options.seconds
     allocator, lines = keep_pages(), []
     print(f"torch {torch.__version__}, {allocator}\n{kernels.info()}")
     for threads in options.threads:

@@ -25,23 +25,25 @@ template <class T> struct Strips : Planes<T> {
     for (; j + L <= c; j += L) f(j, Strip<1, std::integral_constant<int, L>>());
     if (j < c) f(j, Strip<1, int>{int(c - j)});
   }
-  // Rows of a tile: so many bytes, so that the next tile fits beside it in the L2 cache. Strips
-  // jump from row to row, which prefetchers do not follow: each asks for its place in the next tile.
-  static int64_t tile_rows(int64_t c, int64_t bytes, int64_t most) {
-    return std::max<int64_t>(FIRST, std::min(most, bytes / (c * int64_t(sizeof(T)))));
+  // Rows of a tile of so many bytes: what is read fits beside the next tile in the L2 cache, what is
+  // written leaves nearly in its order. Strips jump from row to row, which no prefetcher follows: they
+  // ask for a later tile themselves, and line by line as it lies in memory.
+  static int64_t tile_rows(int64_t c, int64_t bytes, int64_t least, int64_t most) {
+    return std::max(least, std::min(most, bytes / (c * int64_t(sizeof(T)))));
   }
-  static VISUS_INLINE void next(const T* p, int64_t ahead) { __builtin_prefetch(p + ahead, 0, 2); }
+  static constexpr int64_t WRITTEN = 8192, LATER = 4;  // bytes of a tile that is written; tiles ahead
+  static VISUS_INLINE void next(const T* p) { __builtin_prefetch(p, 0, 2); }
 
   // mean[c], square[c] over the rows. A tile is shifted by the mean of all before it, so that its
   // sums of squares lose nothing by their mean; a jump between tiles is a part of the variance.
   static VISUS_APART void moments_rows(const T* x, int64_t rows, int64_t c, double* mean, double* square) {
-    const int64_t step = tile_rows(c, 65536, 256);
+    const int64_t step = tile_rows(c, 65536, FIRST, 256);
     for (int64_t t = 0; t < rows; t += step) {
       const int64_t n = std::min(step, rows - t);
-      across(c, [&](int64_t j, auto s) { moments_strip(x + t * c + j, n, c, t, s, mean + j, square + j, step * c); });
+      across(c, [&](int64_t j, auto s) { moments_strip(x + t * c + j, x + (t + step) * c + j * n, n, c, t, s, mean + j, square + j); });
     }
   }
-  template <class S> static VISUS_INLINE void moments_strip(const T* x, int64_t rows, int64_t c, int64_t before, S s, double* mean, double* square, int64_t ahead) {
+  template <class S> static VISUS_INLINE void moments_strip(const T* x, const T* later, int64_t rows, int64_t c, int64_t before, S s, double* mean, double* square) {
     constexpr int W = S::w;
     V k[W] = {}, d1[W] = {}, d2[W] = {};
     A out[3][W * L];
@@ -55,9 +57,8 @@ template <class T> struct Strips : Planes<T> {
     }
     for (int64_t i = 0; i < rows; i++)
       VISUS_EACH {
-        const T* p = x + i * c + v * L;
-        next(p, ahead);
-        V d = P::at(p, s.n) - k[v];
+        next(later + (i * W + v) * L);
+        V d = P::at(x + i * c + v * L, s.n) - k[v];
         d1[v] += d;
         d2[v] += d * d;
       }
@@ -75,17 +76,18 @@ template <class T> struct Strips : Planes<T> {
 
   template <int ACT> static VISUS_APART void apply_rows(const T* x, T* y, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
     past = P::streams(y, c, past);
-    const int64_t step = tile_rows(c, 32768, 256);
+    const int64_t step = tile_rows(c, WRITTEN, 8, 256);
     for (int64_t t = 0; t < rows; t += step) {
       const int64_t end = std::min(rows, t + step);
       across(c, [&](int64_t j, auto s) {
         constexpr int W = decltype(s)::w;
+        const int64_t later = (t + LATER * step) * c + j * (end - t);
         V hi[W], a[W], b[W];
         VISUS_EACH { hi[v] = P::at(k.hi + j + v * L, s.n); a[v] = P::at(k.a + j + v * L, s.n); b[v] = P::at(k.b + j + v * L, s.n); }
         for (int64_t i = t; i < end; i++)
           VISUS_EACH {
             const int64_t o = i * c + j + v * L;
-            next(x + o, step * c);
+            next(x + later + ((i - t) * W + v) * L);
             P::put(y + o, act<ACT>((P::at(x + o, s.n) - hi[v]) * a[v] + b[v], alpha), s.n, past);
           }
       });
@@ -94,18 +96,19 @@ template <class T> struct Strips : Planes<T> {
 
   // Adds to sg[c], sx[c].
   template <int ACT> static VISUS_APART void sums_rows(const T* g, const T* x, int64_t rows, int64_t c, const Wide& k, A alpha, double* sg, double* sx) {
-    const int64_t step = tile_rows(c, 32768, 64);
+    const int64_t step = tile_rows(c, 32768, FIRST, 64);
     for (int64_t t = 0; t < rows; t += step) {
       const int64_t end = std::min(rows, t + step);
       across(c, [&](int64_t j, auto s) {
         constexpr int W = decltype(s)::w;
+        const int64_t later = (t + step) * c + j * (end - t);
         V hi[W], a[W], b[W], h0[W] = {}, h1[W] = {};
         VISUS_EACH { hi[v] = P::at(k.hi + j + v * L, s.n); a[v] = P::at(k.a + j + v * L, s.n); b[v] = P::at(k.b + j + v * L, s.n); }
         for (int64_t i = t; i < end; i++)
           VISUS_EACH {
             const int64_t o = i * c + j + v * L;
-            next(x + o, step * c);
-            next(g + o, step * c);
+            next(x + later + ((i - t) * W + v) * L);
+            next(g + later + ((i - t) * W + v) * L);
             V d = P::at(x + o, s.n) - hi[v], u = P::at(g + o, s.n);
             V h = ACT == NONE ? u : pull<ACT>(u, d * a[v] + b[v], alpha);
             h0[v] += h;
@@ -120,19 +123,20 @@ template <class T> struct Strips : Planes<T> {
 
   template <int ACT> static VISUS_APART void write_rows(const T* g, const T* x, T* dx, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
     past = P::streams(dx, c, past);
-    const int64_t step = tile_rows(c, 32768, 64);
+    const int64_t step = tile_rows(c, WRITTEN, 8, 64);
     for (int64_t t = 0; t < rows; t += step) {
       const int64_t end = std::min(rows, t + step);
       across(c, [&](int64_t j, auto s) {
         constexpr int W = decltype(s)::w;
+        const int64_t later = (t + LATER * step) * c + j * (end - t);
         V hi[W], a[W], b[W], p[W], q[W], r[W];
         VISUS_EACH { hi[v] = P::at(k.hi + j + v * L, s.n); a[v] = P::at(k.a + j + v * L, s.n); b[v] = P::at(k.b + j + v * L, s.n); }
         VISUS_EACH { p[v] = P::at(k.p + j + v * L, s.n); q[v] = P::at(k.q + j + v * L, s.n); r[v] = P::at(k.r + j + v * L, s.n); }
         for (int64_t i = t; i < end; i++)
           VISUS_EACH {
             const int64_t o = i * c + j + v * L;
-            next(x + o, step * c);
-            next(g + o, step * c);
+            next(x + later + ((i - t) * W + v) * L);
+            next(g + later + ((i - t) * W + v) * L);
             V d = P::at(x + o, s.n) - hi[v], u = P::at(g + o, s.n);
             V h = ACT == NONE ? u : pull<ACT>(u, d * a[v] + b[v], alpha);
             P::put(dx + o, h * p[v] + (d * q[v] + r[v]), s.n, past);
