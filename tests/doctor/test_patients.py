@@ -13,9 +13,6 @@ from visus.doctor.rules import rules
 FOLDER = Path(__file__).parents[2] / "examples" / "patients"
 ROW = re.compile(r"^\| \[(\w+\.py)\]\(\1\) \|.*\| `([\w-]+)` \|$", re.MULTILINE)
 TABLE = dict(ROW.findall((FOLDER / "README.md").read_text()))
-MISSED = {
-    "rate_of_a_paper.py": "says underfitting: 24 trial steps at other rates do not tell them apart"
-}
 
 
 def test_the_table_names_every_program_and_known_findings():
@@ -30,9 +27,7 @@ def test_reported_faults_cite_their_report():
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
-def test_first_finding_is_the_fault(name, capsys, request):
-    if name in MISSED:
-        request.applymarker(pytest.mark.xfail(reason=MISSED[name], strict=True))
+def test_first_finding_is_the_fault(name, capsys):
     result = watch(FOLDER / name, max_steps=300)
     capsys.readouterr()
     assert result["error"] is None, result["error"]

@@ -112,6 +112,7 @@ class Loss(Probe):
         self.inside: list = []
         self.held: list[tuple[int, list]] = []  # losses not yet written down
         self.inner: DataLoss | None = None
+        self.trained = 0  # backward calls on recorded passes in training mode
         self.owners: set[int] = set()  # optimizers that step first after a backward
 
     def forward(self, module, tape, grad) -> None:
@@ -130,6 +131,7 @@ class Loss(Probe):
             self._broken(loss, tape)
         if tape is not None:
             found = data_loss(tape, loss) or self.inner
+            self.trained += found is not None and any(tape.training.values())
             self._read(tape, loss, found)
         self.inside, self.inner = [], None
 
@@ -195,6 +197,7 @@ class Loss(Probe):
         # Several optimizers that share each backward (one a part of the network) train one network.
         counts = self.host.counts.values()  # the last step may have been cut short
         same = bool(counts) and max(counts) - min(counts) <= 1
+        self.signals.facts["backwards"] = self.trained
         self.signals.facts["one_loss"] = same and len(self.owners) == 1
 
 

@@ -88,7 +88,8 @@ def _flat(s: Signals, sure: float, everywhere: float, n: float) -> bool:
     fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
     guess = 1 - s.facts.get("majority", 1.0)
     few = s.facts.get("task") == "binary" or s.facts.get("classes", 9) <= 3
-    return few and fits and n >= 30 and everywhere < 0.8 * guess and sure > 0.75 * everywhere
+    slack = 1.5 * math.sqrt(sure * (1 - sure) * sure / n) if n else 1.0  # n / sure samples
+    return few and fits and n >= 20 and everywhere < 0.8 * guess and sure - slack > 0.6 * everywhere
 
 
 def _no_better_than_chance(s: Signals) -> bool:

@@ -12,7 +12,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     """Parameters have gradients, but no optimizer changes them.
 
     What: trainable parameters that received gradients and are in no optimizer, or whose values
-    did not change at any recorded step; or an output layer that is frozen.
+    did not change at any recorded step; or an output layer that is frozen; or no step at all.
     Why: the layer stays at its random start. Typical: the layer was replaced, or the model
     copied, after the optimizer was made; a plain Python list of layers, which hides them
     from model.parameters().
@@ -24,6 +24,8 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     Source: PyTorch documentation of torch.optim (constructing an optimizer).
     """
     rows = s.facts.get("parameters", [])
+    if s.steps == 0 and s.facts.get("backwards", 0) >= 20:
+        return _no_step(s, [row for row in rows if row["gradient"]])
     if s.steps < 3 or not rows:
         return None
     left = [
@@ -73,3 +75,14 @@ def parameter_not_updated(s: Signals) -> Finding | None:
 def _whole_layers(stuck: list[dict], s: Signals) -> bool:
     # A dead unit's weights may rest; what is meant here is rate zero with a living gradient.
     return any(s.median(r["name"].rpartition(".")[0], "gradient", 0.0) > 1e-12 for r in stuck)
+
+
+def _no_step(s: Signals, rows: list[dict]) -> Finding | None:
+    if not rows or any(row["moved"] for row in rows):
+        return None
+    return finding(
+        "error", 0.9, "optimizer", 0,
+        f"Backward was called {s.facts['backwards']} times or more on a network in training mode, but no optimizer has "
+        "taken a step: every weight stays at its first value.",
+        ["call optimizer.step() after loss.backward()"], parameters=len(rows), steps=0, backwards=s.facts["backwards"],
+    )  # fmt: skip

@@ -60,7 +60,7 @@ def _watched(s: Signals) -> Finding | None:
     """
     after = s.steps // 2
     seen = _known(s, "train", after)
-    if sum(n for _, n in seen) < 200 or (usual := _share(seen)) < 0.15:
+    if sum(n for _, n in seen) < 100 or (usual := _share(seen)) < 0.15:
         return None
     passes = [(share, n) for share, n in _known(s, "evaluation", after) if n >= 30]
     mixed = [(share, n) for share, n in passes if share > 0.03 and share < 0.85 * usual]
