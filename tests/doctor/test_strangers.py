@@ -1,4 +1,4 @@
-"""Programs as strangers write them, whose cause the doctor once missed; and two it once accused."""
+"""Programs as strangers write them, whose cause the doctor once missed; and three it once accused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from visus.doctor import Doctor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, mlp, validate
+from clinic import batches, digits, mlp, validate  # pyright: ignore[reportMissingImports]
 
 
 def grave(program):
@@ -155,6 +155,22 @@ def healthy_two_optimizers():
         second.step()
 
 
+def healthy_cross_validation():
+    x, y, *_ = digits()
+    for fold in range(3):
+        held = torch.arange(len(x)) % 3 == fold
+        model = nn.Sequential(mlp(64, 64, 32), nn.Dropout(0.2), nn.Linear(32, 10))
+        optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+        a, b = x[~held], y[~held]
+        for step, rows in enumerate(batches(len(a), 32, 60)):
+            optimizer.zero_grad()
+            F.cross_entropy(model(a[rows]), b[rows]).backward()
+            optimizer.step()
+            if step % 30 == 29:
+                validate(model, x[held], y[held])
+        model.eval()
+
+
 CAUSES = {
     scheduler_in_the_batch_loop: "learning-rate-too-small",
     head_replaced_after_the_second_optimizer: "parameter-not-updated",
@@ -167,11 +183,14 @@ CAUSES = {
 }
 
 
+HEALTHY = [healthy_tiny_batches, healthy_two_optimizers, healthy_cross_validation]
+
+
 @pytest.mark.parametrize("program", CAUSES, ids=lambda p: p.__name__)
 def test_the_cause_comes_first(program):
     assert grave(program)[:1] == [CAUSES[program]]
 
 
-@pytest.mark.parametrize("program", [healthy_tiny_batches, healthy_two_optimizers])
+@pytest.mark.parametrize("program", HEALTHY, ids=lambda p: p.__name__)
 def test_healthy_programs_are_left_alone(program):
     assert grave(program) == []

@@ -33,6 +33,7 @@ class Modes(Probe):
     def __init__(self, host: Any):
         super().__init__(host)
         self.layers: dict[int, dict[str, nn.Module]] = {}
+        self.serves: dict[int, bool] = {}  # does this optimizer train the one network?
         self.now: dict[int, bool] = {}
         self.seen: dict[int, bool] = {}
 
@@ -49,8 +50,18 @@ class Modes(Probe):
 
     def tick(self, optimizer, step, losses) -> None:
         # One network: its mode is read at every step, for it costs nothing.
-        if len(self.names.roots) == 1 and self.layers.get(id(self.names.roots[0])):
+        if len(self.names.roots) == 1 and self.layers.get(id(self.names.roots[0])) and (
+            self._trains(optimizer, self.names.roots[0])):  # fmt: skip
             self.signals.add("mode", "train", step, float(self.names.roots[0].training))
+
+    def _trains(self, optimizer, root: nn.Module) -> bool:
+        # The next fold of a cross-validation brings its own network and optimizer.
+        key = id(optimizer)
+        if key not in self.serves:
+            own = {id(p) for p in root.parameters()}
+            groups = optimizer.param_groups
+            self.serves[key] = any(id(p) in own for group in groups for p in group["params"])
+        return self.serves[key]
 
     def backward(self, loss, tape) -> None:
         for root in self.names.roots if len(self.names.roots) > 1 else ():

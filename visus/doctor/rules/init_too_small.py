@@ -18,13 +18,14 @@ def init_too_small(s: Signals) -> Finding | None:
     How: the scale of each hidden layer at the first step, where no normalization follows, and
     how much of the spread of the inputs is left at the output.
     Cure: He initialization for ReLU, Xavier for tanh, or a normalization layer.
-    Not: small weights in the output layer, or in front of a normalization layer, do no harm; a
+    Not: small weights in the output layer, or anywhere before a normalization layer, do no harm; a
     network that learned well in spite of it gets a remark only.
     Source: Glorot, Bengio 2010; He, Zhang, Ren, Sun 2015, section 2.2.
     """
+    normed = max((k for k, layer in enumerate(s.layers) if layer["norm"]), default=-1)
     weak = [
-        layer["place"] for layer in hidden(s)
-        if not layer["norm"] and "transpose" not in layer["kind"]
+        layer["place"] for k, layer in enumerate(hidden(s))
+        if k > normed and "transpose" not in layer["kind"]
         and 0 < s.first(layer["place"], "scale") < 0.15
     ]  # fmt: skip
     if not weak:
