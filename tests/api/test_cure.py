@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
@@ -90,6 +92,43 @@ def test_a_person_may_decline_what_a_trial_proved(tmp_path):
     assert asked and asked[0]["effect"] > 0
     assert not any(line["kept"] for line in kinds(run, "trial"))
     assert any("declined" in line["reason"] for line in kinds(run, "trial"))
+
+
+def test_ctrl_c_at_the_question_stops_the_run_and_it_is_asked_again(tmp_path):
+    def leave(line):
+        signal.raise_signal(signal.SIGINT)
+        return False
+
+    run = train(tmp_path / "r", *SICK, cure=leave)
+    assert run.result()["status"] == "stopped" and not kinds(run, "trial")
+    asked = []
+    run = api.train(resume=run.folder, cure=lambda line: not asked.append(line))
+    assert asked and [line["kept"] for line in kinds(run, "trial")].count(True) == 1
+
+
+@pytest.mark.parametrize("typed", ["", "y", "n", "end", "ctrl-c"])
+def test_the_question_in_the_terminal(monkeypatch, typed):
+    """What is typed counts; Ctrl-C reaches the run that was asked about, once it is over."""
+    command = importlib.import_module("visus.cli.train")
+    heard, closed = [], []
+
+    def line(*_, **__):
+        if typed == "end":
+            raise EOFError
+        if typed == "ctrl-c":
+            signal.raise_signal(signal.SIGINT)
+        return typed
+
+    monkeypatch.setitem(command.typer.confirm.__globals__, "visible_prompt_func", line)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    proved = {"interval": [0.1, 0.3], "title": "t", "edits": ["a=1"], "why": "w", "effect": 0.2}
+    view = SimpleNamespace(close=lambda: closed.append(1))
+    before = signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+    try:
+        assert command._asked([view], proved) is (typed in ("", "y"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert closed == [1] and heard == [1] * (typed == "ctrl-c")
 
 
 def test_the_same_recipe_and_seed_are_treated_alike(cured, tmp_path):

@@ -65,7 +65,7 @@ class Case(Record):
         session = self._session(kept)
         if (
             self.cure != "off"
-            and 0 < session.step < _first(session)
+            and 0 < session.step <= _first(session)
             and not self.done("first steps")
         ):
             treating.restart(self.folder, self.ledger, "the first steps are watched as a whole")

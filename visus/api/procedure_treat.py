@@ -51,7 +51,8 @@ def treat(
         return None, "nothing to treat"
     short = max(1, round(shortest(session) * (LIVE if live else 1.0)))
     left = BUDGET * session.plan.steps - spent(past)
-    left = max(left - later * session.plan.steps, min(left, 2.0 * short))
+    if any(not t.fresh for t in found if t.prior >= PLAIN):  # what needs a fresh start is tried now
+        left = max(left - later * session.plan.steps, min(left, 2.0 * short))
     chosen, steps = _fitting(found, left, tried, short)
     if not chosen:
         return None, f"no trial: {left:.0f} steps of the budget are too few for one"
@@ -66,6 +67,8 @@ def treat(
         each = kept.treated.cost / (kept.steps * len(kept.treated.answers))
         cost /= max(1.0, each)
     if kept and ask and not ask(kept.line()):
+        if session.stopping:
+            raise Stopped  # left at the question: it is asked again where the run goes on
         kept.kept, kept.reason = False, "better than the control, declined by the user"
     for trial in trials:
         mark = {

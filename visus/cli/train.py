@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,26 +43,47 @@ def train(
     edits = [*(set_ or [])]
     edits += [f"training.time_limit={time_limit}"] if time_limit is not None else []
     edits += [f"training.epochs={epochs}"] if epochs is not None else []
-    how = _asked if cure is Cure.ask and not no_cure else cure is not Cure.off and not no_cure
-    run = api.train(
-        data, recipe=recipe, out=out, resume=resume, set=edits, on=views(json_), cure=how
-    )
+    shown = views(json_)
+    asks = cure is Cure.ask and not no_cure
+    how = partial(_asked, shown) if asks else cure is not Cure.off and not no_cure
+    run = api.train(data, recipe=recipe, out=out, resume=resume, set=edits, on=shown, cure=how)
     result = run.result()
     finish(json_, result, lambda: _summary(run.folder))
     if result["status"] != "done":
         raise RunError(result["message"])
 
 
-def _asked(trial: dict[str, Any]) -> bool:
+def _asked(shown: Sequence[Any], trial: dict[str, Any]) -> bool:
     """Ask in the terminal whether to keep what the trial proved; without one, the trial decides."""
     if not sys.stdin.isatty():
         return True
+    for view in shown:
+        view.close()  # a live line would be drawn over the question; the next event opens it again
     low, high = trial["interval"]
     said = (
         f"{trial['title']} ({', '.join(trial['edits'])}): {trial['why']}. On a fork it made "
         f"{trial['effect']:.1%} fewer validation errors ({low:.1%} to {high:.1%}). Keep it?"
     )
-    return typer.confirm(said, default=True, err=True)
+    return _confirmed(said)
+
+
+def _confirmed(said: str) -> bool:
+    """The answer; no at the end of input. Ctrl-C leaves the question, and then stops the run."""
+    heard, before = [], signal.getsignal(signal.SIGINT)
+
+    def leave(*_: object) -> None:
+        heard.append(True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, leave)  # the run's own only takes note: the question would stay
+    try:
+        return typer.confirm(said, default=True, err=True)
+    except typer.Abort:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _summary(folder: Path) -> None:
