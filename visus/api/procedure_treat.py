@@ -108,10 +108,11 @@ def _fitting(
     if room < 1:
         return [], 0
     if chosen[0].prior >= PLAIN:
-        # Longer forks for what is likely: short ones show nothing where learning is slow.
+        # Longer forks for what is likely: short ones show nothing where learning is slow. Its
+        # rivals come next, where the budget holds them too.
         rivals = chosen[0].rivals(chosen)
         chosen = [chosen[0], *rivals, *(t for t in chosen[1:] if t not in rivals)]
-        room = min(room, 1 + len(rivals))
+        room = 1
     # Half a fork is put aside, for a second seed where it is close. More treatments than there
     # is room for are given along: hopeless forks are left early, and leave theirs to them.
     steps = int(left / (min(len(chosen), room) + 1.5))
