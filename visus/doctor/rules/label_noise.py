@@ -122,7 +122,7 @@ def _held_out_learns(s: Signals) -> bool:
     # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes.
     error, n = s.last("trial", "held_error"), s.last("trial", "held_n", 0)
     guess = 1 - s.facts.get("majority", 1.0)
-    if n < 60 or not math.isfinite(error):
+    if n < 40 or not math.isfinite(error):
         return True
     if s.facts.get("kind") == "mse_loss":
         return error < 0.9 * chance(s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import learned, long_enough
+from visus.doctor.progress import learned, long_enough, plateau
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -32,7 +32,8 @@ def relu_dead(s: Signals) -> Finding | None:
     if worst is None or shares[worst] < 0.5:
         return None
     points = s.series(worst, "dead")
-    fine = shares[worst] < 0.75 or (long_enough(s) and learned(s) > 0.5 and shares[worst] < 0.95)
+    carried = learned(s) > 0.5 or (learned(s) > 0.2 and not plateau(s))  # by the living units
+    fine = shares[worst] < 0.75 or (long_enough(s) and carried and shares[worst] < 0.95)
     return finding(
         "info" if fine else "error" if shares[worst] > 0.9 else "warning", 0.9, worst,
         next(step for step, v in points if v > 0.4),
