@@ -74,23 +74,24 @@ template <class T, int ACT> struct Layer {
   // Weights are read once for all of them, and their sums are folded together.
 
   typedef Some<A> Four;
-  template <class F> VISUS_INLINE void columns(F f) const { P::along(K, f); }
   template <class N> VISUS_INLINE V number(const A* p, int64_t j, N n, A other) const { return p ? P::at(p + j, n) : all(other); }
 
+  // What the loops need lies in locals: a store may change any member, as the compiler sees it.
+
   template <int R> VISUS_APART void forward_few(int64_t i, bool past) {
+    const int64_t K = this->K;
+    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
     const T* r = x + i * K;
     T* o = y + i * K;
     V t[4] = {}, t2[4] = {};
-    for (int k = 0; k < R; k++) columns([&](int64_t j, auto n) { t[k] += P::at(r + k * K + j, n); });
-    const A share = A(1) / A(K);
-    const Four high = fold(t) * share;
+    for (int k = 0; k < R; k++) P::along(K, [&](int64_t j, auto n) { t[k] += P::at(r + k * K + j, n); });
+    const A share = A(1) / A(K); const Four high = fold(t) * share;
     for (int k = 0; k < R; k++) {
       V d1 = {}, d2 = {};
-      columns([&](int64_t j, auto n) {
+      P::along(K, [&](int64_t j, auto n) {
         V d = P::at(r + k * K + j, n) - high[k];
         if constexpr (std::is_same_v<decltype(n), int>) d = only<A>(d, n);
-        d1 += d;
-        d2 += d * d;
+        d1 += d, d2 += d * d;
       });
       t[k] = d1, t2[k] = d2;
     }
@@ -100,42 +101,46 @@ template <class T, int ACT> struct Layer {
       s[k] = A(1) / std::sqrt((var[k] < 0 ? A(0) : var[k]) + A(a.eps));
       hi[i + k] = high[k], lo[i + k] = low[k], inverse[i + k] = s[k];
     }
-    const Four off = -low * s;
-    for (int k = 0; k < R; k++)
-      columns([&](int64_t j, auto n) {
-        V v = (P::at(r + k * K + j, n) - high[k]) * s[k] + off[k];
+    for (int k = 0; k < R; k++) {
+      const V h = all(high[k]), f = all(s[k]), off = all(-low[k] * s[k]);
+      P::along(K, [&](int64_t j, auto n) {
+        V v = (P::at(r + k * K + j, n) - h) * f + off;
         P::put(o + k * K + j, act<ACT>(v * number(weight, j, n, 1) + number(bias, j, n, 0), alpha), n, past);
       });
+    }
   }
 
   template <int R> VISUS_APART void backward_few(int64_t i, A* dw, A* db, bool past) const {
-    const int64_t at = i * K;
-    V t1[4] = {}, t2[4] = {};
-    A off[R];
-    for (int k = 0; k < R; k++) off[k] = -lo[i + k] * inverse[i + k];
+    const int64_t K = this->K;
+    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const T *xr = x + i * K, *gr = g + i * K;
+    T* o = y + i * K;
+    V t1[4] = {}, t2[4] = {}, h0[R], s[R], off[R], q[R], c[R];
+    for (int k = 0; k < R; k++) h0[k] = all(hi[i + k]), s[k] = all(inverse[i + k]), off[k] = all(-lo[i + k] * inverse[i + k]);
     auto pulled = [&](int k, int64_t j, auto n, V d, V w) {
-      V v = P::at(g + at + k * K + j, n);
-      return ACT == NONE ? v : pull<ACT>(v, (d * inverse[i + k] + off[k]) * w + number(bias, j, n, 0), alpha);
+      V v = P::at(gr + k * K + j, n);
+      return ACT == NONE ? v : pull<ACT>(v, (d * s[k] + off[k]) * w + number(bias, j, n, 0), alpha);
     };
     for (int k = 0; k < R; k++) {
       V s1 = {}, s2 = {};
-      columns([&](int64_t j, auto n) {
-        const V w = number(weight, j, n, 1), d = P::at(x + at + k * K + j, n) - hi[i + k], h = w * pulled(k, j, n, d, w);
-        s1 += h;
-        s2 += h * d;
+      P::along(K, [&](int64_t j, auto n) {
+        const V w = number(weight, j, n, 1), d = P::at(xr + k * K + j, n) - h0[k], h = w * pulled(k, j, n, d, w);
+        s1 += h, s2 += h * d;
       });
       t1[k] = s1, t2[k] = s2;
     }
     const Four h = fold(t1), hd = fold(t2);
-    A s[R], q[R], c[R];
-    for (int k = 0; k < R; k++)
-      s[k] = inverse[i + k], q[k] = (hd[k] - lo[i + k] * h[k]) / A(K) * s[k] * s[k] * s[k], c[k] = lo[i + k] * q[k] - h[k] / A(K) * s[k];
-    columns([&](int64_t j, auto n) {  // the rows are in the cache now
+    for (int k = 0; k < R; k++) {
+      const A f = inverse[i + k], l = lo[i + k], slope = (hd[k] - l * h[k]) / A(K) * f * f * f;
+      q[k] = all(slope), c[k] = all(l * slope - h[k] / A(K) * f);
+    }
+    P::along(K, [&](int64_t j, auto n) {  // the rows are in the cache now
       const V w = number(weight, j, n, 1);
       V sw = load(dw + j), sb = load(db + j);
+#pragma GCC unroll 4
       for (int k = 0; k < R; k++) {
-        const V d = P::at(x + at + k * K + j, n) - hi[i + k], e = pulled(k, j, n, d, w);
-        P::put(y + at + k * K + j, (w * e) * s[k] + (c[k] - d * q[k]), n, past);
+        const V d = P::at(xr + k * K + j, n) - h0[k], e = pulled(k, j, n, d, w);
+        P::put(o + k * K + j, (w * e) * s[k] + (c[k] - d * q[k]), n, past);
         sw += e * (d * s[k] + off[k]), sb += e;
       }
       store(dw + j, sw), store(db + j, sb);
@@ -180,12 +185,10 @@ template <class T, int ACT> struct Layer {
       P::vectors(std::min(TILE, j1 - t), [&](int k, int64_t o, auto n) {
         const int64_t j = t + o;
         V w = number(weight, j, n, 1), d = P::at(x + i * K + j, n) - hi[i], h = w * pulled(i, j, n, d, w, off);
-        s1[k] += h;
-        s2[k] += h * d;
+        s1[k] += h, s2[k] += h * d;
       });
       const double h = exact(s1[0] + s1[1]);
-      t1 += h;
-      t2 += exact(s2[0] + s2[1]) - h * double(lo[i]);
+      t1 += h, t2 += exact(s2[0] + s2[1]) - h * double(lo[i]);
     }
   }
   // dx of columns [j0, j1) of row i, and what they add to dw, db.
@@ -300,8 +303,7 @@ template <class T, int ACT> struct Layer {
     for (int64_t c = 0; c < K; c++)
       for (int64_t j = 0, v = 0; j < many; j += L, v++) {
         V d = at(r + c * S + j, many - j) - k[v];
-        d1[v] += d;
-        d2[v] += d * d;
+        d1[v] += d, d2[v] += d * d;
       }
     V low[WIDTH], scale[WIDTH];
     for (int64_t j = 0, v = 0; j < many; j += L, v++) {
@@ -353,8 +355,7 @@ template <class T, int ACT> struct Layer {
       for (int64_t j = 0, v = 0; j < many; j += L, v++) {
         __builtin_prefetch(x + base + (c + 4) * S + j), __builtin_prefetch(g + base + (c + 4) * S + j);
         V d, h = pulled(c, j, v, w, b, d);
-        db += h;
-        dw += h * (d * s[v]);
+        db += h, dw += h * (d * s[v]);
         t1[v] += h * w, t2[v] += h * d * w;
       }
       sums[c] += exact(dw), sums[K + c] += exact(db);
