@@ -108,6 +108,38 @@ def test_no_purse_spends_more_than_its_share():
     assert schedule.price(1.0, grad=True) > schedule.price(1.0) > schedule.price(0.25) > 0
 
 
+def test_all_purses_and_what_is_done_in_any_case_share_one_account():
+    schedule = Schedule(0.02)
+    schedule.open()
+    schedule.call("conv2d", (None, torch.zeros(64, 32, 3, 3)), {}, torch.zeros(8, 64, 32, 32))
+    schedule.close(2)
+    credits = sum(credit for _, credit in PURSES.values())
+    for step in range(1, 5000):
+        schedule.step(step)
+        schedule.view(step - step % 50)
+        for purse in PURSES:
+            while schedule.affords(purse, 1e-3):
+                pass
+    total = schedule.forced + sum(schedule.spent.values())
+    assert schedule.earned > 60 and total <= max(0.02 * schedule.earned, credits) + 0.1
+
+
+def test_a_short_program_has_credit_and_what_is_paid_afterwards_counts():
+    schedule = Schedule(0.02)
+    assert schedule.left("trials") == PURSES["trials"][1] and schedule.left("looks") <= 0
+    schedule.pay("trials", 0.5)
+    assert schedule.left("trials") == pytest.approx(PURSES["trials"][1] - 0.5)
+    assert not schedule.affords("trials", 0.5)
+
+
+def test_experiments_keep_to_their_purse():
+    torch.manual_seed(0)
+    with Doctor() as doctor:
+        sick()
+    spent, credit = doctor.host.schedule.spent["trials"], PURSES["trials"][1]
+    assert doctor.host.signals.values("trial", "batch_last") and 0 < spent < 1.2 * credit
+
+
 def by_hand(rate, steps=150, zero=True):
     """Plain gradient descent without an optimizer."""
     x, y, *_ = digits()

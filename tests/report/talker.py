@@ -1,12 +1,14 @@
 """A program with every habit of output, with or without the live view beside it.
 
 `talker.py on|off`: prints by Python, by the file descriptor and by a child process, leaves a
-line open, draws a progress bar, and writes more lines than the terminal has rows.
+line open, draws a progress bar, and writes more lines than the terminal has rows. With `halt` it is
+stopped after line 30, as by Ctrl-Z.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -24,6 +26,8 @@ def main(watched: bool) -> None:
                 view.drawn = 0.0  # every line is drawn
                 view({"kind": "step", "step": step, "steps": 60, "loss": 2.0 / (step + 1)})
             print(f"python {step}", flush=True)
+            if step == 30 and "halt" in sys.argv:
+                os.kill(os.getpid(), signal.SIGTSTP)
             if step % 10 == 3:
                 os.write(1, b"descriptor %d\n" % step)
                 subprocess.run(["echo", f"child {step}"], check=True)

@@ -7,6 +7,8 @@ import io
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import subprocess
 import sys
@@ -75,14 +77,19 @@ class Glass:
         return [row for row in rows if row]
 
 
-def talk(*words: str, rows: int = 20, columns: int = 70) -> tuple[str, int]:
-    """What the talker sends to a terminal, and its exit status."""
+def started(*words: str, rows: int = 20, columns: int = 70, group=None):
+    """Our end of a terminal, and the talker at its other end."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(HERE.parents[1])}
     child = subprocess.Popen([sys.executable, str(HERE / "talker.py"), *words], stdout=slave,
-                             stderr=slave, stdin=slave, env=environment)  # fmt: skip
+                             stderr=slave, stdin=slave, env=environment, process_group=group)  # fmt: skip
     os.close(slave)
+    return master, child
+
+
+def rest(master: int) -> str:
+    """What is still sent, until the other end closes."""
     sent = b""
     while True:
         try:
@@ -93,7 +100,13 @@ def talk(*words: str, rows: int = 20, columns: int = 70) -> tuple[str, int]:
             break
         sent += part
     os.close(master)
-    return sent.decode(), child.wait(60)
+    return sent.decode()
+
+
+def talk(*words: str, **size: int) -> tuple[str, int]:
+    """What the talker sends to a terminal, and its exit status."""
+    master, child = started(*words, **size)
+    return rest(master), child.wait(60)
 
 
 def test_what_the_program_says_stays_as_it_is():
@@ -109,6 +122,27 @@ def test_the_line_stands_on_the_last_row_while_the_program_runs():
     rows = ["".join(row) for row in Glass(20, 70).feed(half).lines]
     assert rows[-1].startswith(" visus   talker.py: step 40 of 60")
     assert not any("visus" in row for row in rows[:-1])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTSTP"), reason="no Ctrl-Z here")
+def test_ctrl_z_gives_the_terminal_back_and_the_line_returns_with_the_process():
+    master, child = started("on", "halt", group=0)
+    sent, status = b"", None
+    while status is None or not os.WIFSTOPPED(status):
+        assert status is None, "it ended without being stopped"
+        if select.select([master], [], [], 0.05)[0]:
+            sent += os.read(master, 65536)
+        done, found = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
+        status = found if done else None
+    while select.select([master], [], [], 0.05)[0]:
+        sent += os.read(master, 65536)
+    glass = Glass(20, 70).feed(sent.decode())
+    assert glass.bottom == 19 and not any("visus" in "".join(row) for row in glass.lines)
+    os.kill(child.pid, signal.SIGCONT)
+    after = rest(master)
+    assert child.wait(60) == 0 and after.count("talker.py: step") > 20
+    alone = Glass(20, 70).feed(talk("off")[0]).text()
+    assert glass.feed(after).text() == alone
 
 
 def test_a_finding_appears_as_it_comes():

@@ -21,6 +21,10 @@ class Clock:
         self.stopped: float | None = None
         self._depth, self._own = 0, 0.0
 
+    def begin(self, spent: float) -> None:
+        """The watch is ready; to make it so took `spent` seconds (rules and probes read in)."""
+        self.spent, self.start = spent, time.perf_counter() - spent
+
     @contextmanager
     def count(self) -> Iterator[None]:
         """Everything inside is the doctor's time, not the program's (nests)."""

@@ -234,7 +234,8 @@ class Host(Attention):
             self.losses.append(value)
         self.backwards += 1
         self.in_backward = True
-        if self.awake or (type(value) is float and not math.isfinite(value)):
+        broke = type(value) is float and not math.isfinite(value)
+        if self.awake or (broke and "broken" not in self.signals.facts):
             self._backward(loss)
         elif self.tape is not None:
             self._shut()
@@ -363,7 +364,8 @@ class Host(Attention):
             if count > self.step:
                 self.step = self.signals.steps = count
                 self.awake = self.schedule.step(count) > 0
-                self._listen()
+                if self.awake != self.hooks.listening or count == 1:
+                    self._listen()
         except Exception as error:
             self.fault("tick", error)
         self.clock.spent += time.perf_counter() - begin + STEP_SECONDS

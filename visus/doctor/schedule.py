@@ -2,7 +2,9 @@
 
 A finding must not depend on how busy the machine is. So looks and experiments are bought
 with nominal seconds: what an operation costs on one ordinary core, from its name and shapes.
-The program earns them by its steps, the doctor spends a share of what was earned.
+The program earns them by its steps, the doctor spends a share of what was earned. Each purse has
+a credit for programs too short to earn anything; beyond it, all purses and what is done in any
+case (first looks, the hooks on each step) share one account.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import torch
 
 from visus.doctor.names import WEIGHT
 
-SPREAD = 12  # losses and labels are read after every 8 steps at first, then 12 times a doubling
+# Losses and labels are read after every 8 steps at first, then 12 times a doubling, 6 times in long
+# programs: those buy what they can afford beyond it.
+SPREAD, LONG = 12, 256
 STEP = 2.5  # a training step in forward passes: forward, backward, update (measured 2.1 to 3)
 
 # Nominal seconds by kind of device: one call, one multiplication, one number written.
@@ -21,12 +25,13 @@ CALL = {"cpu": 8e-6}
 MULTIPLY = {"cpu": 4e-11}
 WRITE = {"cpu": 1e-9}
 OTHER = (1e-5, 1e-13, 2e-12)  # accelerators
-LOOK, TENSOR, READ = 8e-5, 6e-5, 1.2e-8  # a look: by operation, by parameter, by number
+LOOK, TENSOR, READ = 2e-4, 1.5e-4, 1.2e-8  # a look: by operation, by parameter, by number
+GLANCE, PLAY, HOOKS = 2.5e-3, 7e-4, 5e-5  # a light look, a tape played again, any step at all
 
 # Shares of the doctor's part for each purpose, and what each may spend in any case.
 PURSES = {
-    "looks": (0.4, 0.0), "views": (0.25, 0.0), "steps": (0.2, 0.03),
-    "end": (0.25, 0.03), "trials": (1.5, 1.5), "landscape": (0.2, 0.03),
+    "looks": (0.25, 0.0), "views": (0.15, 0.0), "steps": (0.1, 0.02),
+    "end": (0.15, 0.03), "trials": (0.5, 0.8), "landscape": (0.1, 0.02),
 }  # fmt: skip
 
 
@@ -43,7 +48,10 @@ class Schedule:
         self.forward = 2e-4  # one forward pass of the training batch; of it, the mere calls:
         self.dispatch = 1e-4
         self.calls, self.size, self.tensors = 20, 0, 0  # operations, numbers read, parameters
+        self.gain = self.look = 0.0  # what a step earns, what a full look costs
+        self._priced()
         self.spent = dict.fromkeys(PURSES, 0.0)
+        self.forced = 0.0  # what was done in any case
         self.level, self._dense, self._light = 2, 0, 0
         self._phase, self._seen, self._phases = -1, 0, 0
         self._pass: list[float] | None = None
@@ -78,7 +86,12 @@ class Schedule:
             )
             self.dispatch = self._pass[3]
             self.tensors = tensors
+            self._priced()
         self._pass = None
+
+    def _priced(self) -> None:
+        self.gain = STEP * self.forward + 3e-5 * self.tensors
+        self.look = GLANCE + self.calls * LOOK + self.tensors * TENSOR + self.size * READ
 
     def price(self, part: float, *, grad: bool = False) -> float:
         """What a pass over `part` of a batch costs, with its gradient and update if `grad`."""
@@ -86,9 +99,11 @@ class Schedule:
         return STEP * forward if grad else forward
 
     def left(self, purse: str) -> float:
-        """What `purse` may still spend."""
+        """What `purse` may still spend: of its credit, or of its share while the account lasts."""
         share, credit = PURSES[purse]
-        return credit + share * self.share * self.earned - self.spent[purse]
+        budget = self.share * self.earned
+        account = 0.8 * budget - self.forced - sum(self.spent.values())
+        return max(credit - self.spent[purse], min(share * budget - self.spent[purse], account))
 
     def affords(self, purse: str, price: float) -> bool:
         """May `purse` pay `price`? If so it has paid."""
@@ -97,32 +112,45 @@ class Schedule:
         self.spent[purse] += price
         return True
 
+    def pay(self, purse: str, price: float) -> None:
+        """Pay for what was done: its cost was not known before."""
+        self.spent[purse] += price
+
     # ------------------------------------------------------------------ when to look
     def step(self, step: int) -> int:
         """A step was taken, `step` in all. How closely to look at the next: 0 not, 1 losses and
         labels, 2 layers too."""
-        self.earned += STEP * self.forward + 3e-5 * self.tensors
-        price = self.calls * LOOK + self.tensors * TENSOR + self.size * READ
-        power = step & (step - 1) == 0
-        if step < 3 or (power and (step < 32 or step - self._dense >= 4)):
-            self.level, self._dense = 2, step
-            self.spent["looks"] += price  # in any case, but the later ones wait for it
-        elif step > 16 and step - self._dense >= 8 and self.affords("looks", price):
-            self.level, self._dense = 2, step
-        elif step in (3, 5, 6) or step - self._light >= max(8, step // SPREAD) or (
-            step % 4 == 0 and self.affords("looks", price / 8)):  # fmt: skip
-            self.level = 1
-        else:
-            self.level = 0
-        self._light = step if self.level else self._light
+        self.earned += self.gain
+        self.forced += HOOKS
+        self.level = self._level(step)
+        if self.level:
+            self._light = step
+            self._dense = step if self.level == 2 else self._dense
         return self.level
+
+    def _level(self, step: int) -> int:
+        if step < 3 or (step & (step - 1) == 0 and (step < 32 or step - self._dense >= 4)):
+            self.forced += self.look
+            return 2
+        apart = step % 4 == 0 and step > 16 and step - self._dense >= 8
+        if apart and self.affords("looks", self.look):
+            return 2
+        gap = max(8, step // SPREAD) * (1 if step < LONG else 2)
+        if step in (3, 5, 6) or step - self._light >= gap:
+            self.forced += GLANCE
+            return 1
+        return int(step % 4 == 0 and self.affords("looks", GLANCE))
 
     def view(self, step: int) -> bool:
         """Is one more pass without gradients, after `step` steps, worth recording?"""
         if step != self._phase:
             self._phase, self._seen, self._phases = step, 0, self._phases + 1
+            self.forced += GLANCE / 10  # to notice an evaluation is not free either
         self._seen += 1
         n = self._phases  # the first evaluations in any case, later ones ever more rarely
         free = 3 if n <= 3 else 1 if n & (n - 1) == 0 else 0
-        price = 1.5e-3 + self.forward / 10
-        return self._seen <= free or (self._seen <= 64 and self.affords("views", price))
+        price = GLANCE + self.forward / 10
+        if self._seen <= free:
+            self.forced += price
+            return True
+        return self._seen <= 64 and self.affords("views", price)

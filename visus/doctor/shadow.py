@@ -6,7 +6,7 @@ import copy
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -56,15 +56,15 @@ class Shadow:
             for mine, theirs in zip(_state(copied), _state(original), strict=True)
         ]
         self.own = {id(theirs): mine for mine, theirs in self.pairs}
+        self._still = False
 
     def follow(self) -> None:
         """Take over the present weights, statistics and modes of the originals."""
-        with torch.no_grad():
-            for mine, theirs in self.pairs:
-                mine.copy_(theirs)
+        self.put([theirs for _, theirs in self.pairs])
         for copied, original in zip(self.copies, self.originals, strict=True):
             for mine, theirs in zip(copied.modules(), original.modules(), strict=True):
-                mine.training = theirs.training
+                if mine.training != theirs.training:  # to set an attribute of a module is dear
+                    mine.training = theirs.training
 
     def keep(self) -> list[torch.Tensor]:
         """The state of the copies, to `put` back later."""
@@ -73,8 +73,7 @@ class Shadow:
     def put(self, state: list[torch.Tensor]) -> None:
         """Restore what `keep` returned."""
         with torch.no_grad():
-            for (mine, _), value in zip(self.pairs, state, strict=True):
-                mine.copy_(value)
+            torch._foreach_copy_([mine for mine, _ in self.pairs], state)
 
     def mode(self, training: bool | None = None, *, dropout: bool = True) -> None:
         """Set train or eval mode; `dropout=False` silences dropout alone."""
@@ -100,8 +99,18 @@ class Shadow:
                 where = next(i for i, root in enumerate(self.originals) if root is inner) if any(
                     root is inner for root in self.originals) else None  # fmt: skip
                 modules[id(func)] = self.copies[where] if where is not None else func
-        with undisturbed(), torch.set_grad_enabled(grad):
+        with nullcontext() if self._still else undisturbed(), torch.set_grad_enabled(grad):
             return score.play(modules, self.own, rows, tweak, same)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Many plays in a row: the random generators get their state back once, at the end."""
+        with undisturbed():
+            self._still = True
+            try:
+                yield
+            finally:
+                self._still = False
 
 
 def _state(module: nn.Module) -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from visus.doctor.probes.losses import DataLoss
+from visus.doctor.schedule import MULTIPLY, PLAY
 from visus.doctor.shadow import undisturbed
 from visus.doctor.signals import median
 from visus.doctor.tape import Score
@@ -32,14 +33,19 @@ class Student:
 
     def _size(self) -> tuple[int, int]:
         # Half of the purse for the rates; the other experiments scale with the same choice.
-        schedule = self.host.schedule
-        left = schedule.left("trials")
+        left = self.host.schedule.left("trials")
         for rows, steps in SIZES:
-            price = RATES * steps * schedule.price(min(rows / self.batch, 1.0), grad=True)
-            if price <= left / 2:
+            if RATES * steps * self._price(rows) <= left / 2:
                 break
-        schedule.affords("trials", price)
         return rows, steps
+
+    def _price(self, rows: int) -> float:
+        """What one step over `rows` samples costs."""
+        return self.host.schedule.price(min(rows / self.batch, 1.0), grad=True) + PLAY
+
+    def _within(self, least: int, most: int, price: float) -> int:
+        """How many steps of this price the purse pays for."""
+        return min(max(int(self.host.schedule.left("trials") / price), least), most)
 
     def _rows(self, score: Score, rows: int) -> torch.Tensor | None:
         return torch.arange(rows) if score.size() > rows else None
@@ -81,6 +87,7 @@ class Student:
             if own:
                 options = {k: v for k, v in group.items() if k != "params"}
                 options["lr"] = (own_rate / base if base else 1.0) * rate * factor
+                options |= {} if options.get("foreach") else _fused(own, type(real))
                 groups.append({"params": own, **options})
         if not groups or not rate or type(real).__name__ == "LBFGS":
             return None
@@ -89,7 +96,12 @@ class Student:
         except Exception:
             return torch.optim.SGD([{"params": g["params"], "lr": g["lr"]} for g in groups])
 
+    def _adam(self, params: list, rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(params, lr=rate, **_fused(params))
+
     def _mean(self, scores: list[Score]) -> float:
+        price = self.host.schedule.price(min(64 / self.batch, 1.0)) + PLAY
+        self.host.schedule.pay("trials", len(scores) * price)
         values = [float(self.shadow.play(s, rows=self._rows(s, 64), same=False)[0]) for s in scores]
         return sum(values) / len(values)
 
@@ -107,6 +119,7 @@ class Student:
         return value if math.isfinite(value) else math.inf
 
     def _step(self, optimizer, params: list, score: Score, rows: int) -> float:
+        self.host.schedule.pay("trials", self._price(rows))
         chosen = self._rows(score, rows)
         loss = self.shadow.play(score, rows=chosen, grad=True, same=False)[0]
         value = float(loss.detach())
@@ -122,10 +135,10 @@ class Student:
         """Can the network, as it is now, learn one batch by heart?"""
         self.shadow.mode(dropout=False)
         params = self.shadow.parameters()
-        optimizer = torch.optim.Adam(params, lr=3e-3)
+        optimizer, rows = self._adam(params, 3e-3), min(32, max(self.rows, 16))
         first = last = math.nan
-        for k in range(80):
-            last = self._step(optimizer, params, self.scores[-1], min(32, max(self.rows, 16)))
+        for k in range(self._within(40, 80, self._price(rows))):
+            last = self._step(optimizer, params, self.scores[-1], rows)
             first = last if k == 0 else first
             if not math.isfinite(last) or last < 0.2 * first:
                 break  # it can
@@ -148,9 +161,13 @@ class Student:
         mean, scale = inputs[:n].mean((0, 1)), inputs[:n].std((0, 1)).clamp_min(1e-3)
         inputs = (inputs - mean) / scale
         net, loss = _plain(inputs.shape[2], kind, targets)
-        optimizer = torch.optim.Adam(net.parameters(), lr=3e-3, weight_decay=1e-4)
+        own = list(net.parameters())
+        optimizer = torch.optim.Adam(own, lr=3e-3, weight_decay=1e-4, **_fused(own))
+        price = PLAY + 3 * MULTIPLY["cpu"] * inputs[0].numel() * 128
+        steps = self._within(10 * n, 25 * n, price)
+        self.host.schedule.pay("trials", steps * price)
         with torch.enable_grad():
-            for k in range(25 * n):
+            for k in range(steps):
                 optimizer.zero_grad()
                 torch.autograd.backward(loss(net(inputs[k % n]), targets[k % n]))
                 optimizer.step()
@@ -173,7 +190,7 @@ class Student:
         self.shadow.put(start)
         self.shadow.mode(True, dropout=False)
         params = self.shadow.parameters()
-        optimizer = torch.optim.Adam(params, lr=2e-3)
+        optimizer = self._adam(params, 2e-3)
         for k in range(5 * self.steps):
             score = scores[k % len(scores)]
             if not math.isfinite(self._step(optimizer, params, score, self.rows)):
@@ -192,6 +209,13 @@ class Together:
         """Each takes its step."""
         for part in self.parts:
             part.step()
+
+
+def _fused(params: list, kind: type = torch.optim.Adam) -> dict[str, Any]:
+    """The option by which one call updates all `params`, where `kind` has it for them."""
+    known = kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+    plain = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in params)
+    return {"fused": True} if known and plain else {}
 
 
 def _alike(pairs: list) -> bool:

@@ -113,8 +113,19 @@ def walk(tree: Any, change: Callable[[Any], Any]) -> Any:
 def tensors(tree: Any) -> list[torch.Tensor]:
     """All tensors in nested lists, tuples and dicts."""
     found: list[torch.Tensor] = []
-    walk(tree, found.append)
+    _gather(tree, found)
     return found
+
+
+def _gather(tree: Any, found: list) -> None:
+    if isinstance(tree, (torch.Tensor, Slot, Outside, Own)):
+        found.append(tree)
+    elif type(tree) in (list, tuple) or hasattr(tree, "_fields"):
+        for item in tree:
+            _gather(item, found)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            _gather(item, found)
 
 
 class Tape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import time
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,7 +44,7 @@ class Doctor:
             raise UsageError(
                 f"Doctor: optimizer is a {type(optimizer).__name__}; give a torch optimizer"
             )
-        self.rules = list(rules) if rules is not None else None
+        begin, self.rules = time.perf_counter(), list(rules) if rules is not None else None
         self.host = Host(asked(self.rules), share, max_steps)
         self.ledger = ledger
         if ledger is not None:
@@ -52,6 +53,7 @@ class Doctor:
         self.steps, self.seconds, self.overhead = 0, 0.0, 0.0
         self.errors: list[str] = []
         self._given = model
+        self.host.clock.begin(time.perf_counter() - begin)
 
     def __enter__(self) -> Doctor:
         if self._given is not None:

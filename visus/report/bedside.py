@@ -16,6 +16,7 @@ from rich.text import Text
 from visus.ledger import Line
 from visus.report import words
 from visus.report.foot import Foot
+from visus.report.halt import Halt
 from visus.report.letter import STYLE, place
 from visus.report.spoken import Spoken
 from visus.report.story import tame
@@ -30,12 +31,15 @@ class Bedside:
         self.console, self.name, self.steps = console, name, steps
         seen = console.is_terminal and not console.is_dumb_terminal
         self.foot = Foot(console.file) if seen else None
+        self.halt = Halt(self._leave, self._draw)
         self.found: dict[str, Line] = {}
         self.step: Line = {}
         self.doing, self.drawn = "starting", 0.0
         self.broken: list[BaseException] = []
 
     def __enter__(self) -> Bedside:
+        if self.foot is not None:
+            self.halt.install()
         self._draw()
         return self
 
@@ -52,6 +56,10 @@ class Bedside:
 
     def close(self) -> None:
         """Give the terminal back."""
+        self.halt.remove()
+        self._leave()
+
+    def _leave(self) -> None:
         if self.foot is not None:
             self.foot.close()
 
@@ -79,7 +87,9 @@ class Bedside:
             self.console.print(Spoken(told), highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
-        if self.foot is None or not (width := self.foot.width()):
+        if self.foot is None or self.halt.away(self.foot.stream):
+            return
+        if not (width := self.foot.width()):
             return
         self.drawn = time.monotonic()
         self.foot.show(self._text(self._status(), width))

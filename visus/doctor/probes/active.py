@@ -16,11 +16,13 @@ from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import fingerprints, sample_losses
 from visus.doctor.progress import chance, learned
+from visus.doctor.schedule import PLAY
 from visus.doctor.signals import median
 from visus.doctor.student import Student
 from visus.doctor.tape import Score
 
 SAMPLES = 128  # of one batch that are looked at in evaluation mode
+ENOUGH = 512  # samples that settle an error
 ALONG = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 10.0)  # lengths of the landscape, in updates
 
 
@@ -57,7 +59,7 @@ class Steps(Probe):
 
     def _paid(self, purse: str, passes: float) -> bool:
         schedule = self.host.schedule
-        return schedule.affords(purse, passes * schedule.price(1.0))
+        return schedule.affords(purse, passes * (schedule.price(1.0) + PLAY))
 
     def _check(self, score: Score, begin: float) -> None:
         # Does the copy give the program's very loss? Else nothing that it does can be trusted.
@@ -124,15 +126,16 @@ class Trials(Probe):
         if shadow is None or not plain:
             return
         final = shadow.keep()
-        if all(bool(torch.isfinite(t).all()) for t in final if t.is_floating_point()):
-            self._compare(shadow)
-            self._switch(shadow)
-        if needs_trials(s):
-            self._study(shadow, final)
+        with shadow.still():
+            if all(bool(torch.isfinite(t).all()) for t in final if t.is_floating_point()):
+                self._compare(shadow)
+                self._switch(shadow)
+            if needs_trials(s):
+                self._study(shadow, final)
 
     def _affords(self, part: float = 1.0) -> bool:
         schedule = self.host.schedule
-        return schedule.affords("end", schedule.price(part))
+        return schedule.affords("end", schedule.price(part) + PLAY)
 
     def _switch(self, shadow) -> None:
         """The same training batches with the statistics of the batch, and with dropout."""
@@ -162,7 +165,7 @@ class Trials(Probe):
             n = wrong = total = 0.0
             for number, (kept, facts) in enumerate(reversed(store)):
                 part = min(SAMPLES / max(kept.size(), 1), 1.0)
-                if not self._affords(part) and number:
+                if number and (n >= ENOUGH or not self._affords(part)):
                     break
                 found = self._found(shadow, kept, facts, which)
                 bad = found.wrong() if found is not None else None
