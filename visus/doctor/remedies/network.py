@@ -70,7 +70,7 @@ def batch_norm(chart: Chart) -> Treatment | None:
     if norm in (None, "batch") or chart.get("model.name") in LINEAR or not _own(chart):
         return None
     small = chart.get("training.batch_size", 32) < 8
-    weight = 0.0 if small else 0.6 if norm == "none" else 0.5 if norm == "instance" else 0.0
+    weight = 0.0 if small else 0.6 if norm in ("none", "instance") else 0.0
     said = "no layer is normalized" if norm == "none" else f"layers are normalized by '{norm}'"
     return Treatment(("model.norm=batch",), said, weight)
 
