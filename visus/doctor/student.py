@@ -123,6 +123,8 @@ class Student:
         chosen = self._rows(score, rows)
         loss = self.shadow.play(score, rows=chosen, grad=True, same=False)[0]
         value = float(loss.detach())
+        if not loss.requires_grad:
+            return math.nan  # nothing that this tape computes leads to a weight
         if math.isfinite(value):
             grads = torch.autograd.grad(loss, params, allow_unused=True)
             for p, grad in zip(params, grads, strict=True):

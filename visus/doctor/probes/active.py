@@ -202,6 +202,8 @@ class Trials(Probe):
     def _study(self, shadow, final: list[torch.Tensor]) -> None:
         """Other rates from the first weights; one batch by heart; without input; held out."""
         s, host = self.signals, self.host
+        if self.start:  # networks met later (an average of the weights) as they are now
+            self.start = [*self.start, *final[len(self.start) :]]
         student = Student(host, shadow)
         if self.start:
             shadow.mode(dropout=False)
