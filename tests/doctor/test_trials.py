@@ -9,7 +9,7 @@ from statistics import NormalDist
 import pytest
 
 from visus.doctor.remedies import Treatment
-from visus.doctor.trials import contest, paired, trial
+from visus.doctor.trials import Difference, contest, paired, pooled, trial
 from visus.errors import NotFiniteError, RecipeError
 
 IMAGES = 400
@@ -169,3 +169,14 @@ def test_after_a_plain_success_what_sets_the_same_key_otherwise_is_tried_still()
     assert [t.kept for t in trials] == [False, False, True] and patient.ran == 120
     hint = Treatment(("a=3",), "", prior=0.2)
     assert some[0].rivals([*some, hint]) == [some[2]]
+
+
+def test_two_trials_together_prove_what_neither_does_alone():
+    one, other = Difference(0.06, -0.004, 0.124, 1, 1000), Difference(0.025, -0.001, 0.051, 1, 1000)
+    both = pooled(one, other)
+    assert both.better and one.mean > both.mean > other.mean and both.seeds == 2
+    # A weighted mean by the textbook: weights 1 / variance, and z of 97.5 % for the second look.
+    w = [1 / ((d.high - d.low) / 2 / 1.959964) ** 2 for d in (one, other)]
+    assert both.mean == pytest.approx((0.06 * w[0] + 0.025 * w[1]) / sum(w))
+    assert both.high - both.mean == pytest.approx(2.241403 / sum(w) ** 0.5, rel=1e-5)
+    assert not pooled(one, Difference(-0.025, -0.051, 0.001, 1, 1000)).better, "they disagree"

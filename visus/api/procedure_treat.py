@@ -18,7 +18,7 @@ from visus import files, training
 from visus import ledger as book
 from visus.api.procedure_chart import chart
 from visus.doctor.remedies import Treatment, prescribe, together
-from visus.doctor.trials import SPREAD, Trial, contest
+from visus.doctor.trials import LEAST, SPREAD, Difference, Trial, contest, pooled
 from visus.ledger import Ledger, Line
 from visus.training.automatic import batch_size
 from visus.training.patient import SessionPatient, Stopped
@@ -62,6 +62,8 @@ def treat(
     trials, cost = contest(
         patient, chosen, steps=steps, budget=max(left, 2.0 * steps), spread=spread
     )
+    if live:
+        _reconsider(trials, past)
     kept = next((t for t in trials if t.kept), None)
     if kept:  # in steps of the run as it will be: a network that can do more costs more
         each = kept.treated.cost / (kept.steps * len(kept.treated.answers))
@@ -79,6 +81,22 @@ def treat(
         }
         ledger.write("trial", **trial.line(), **mark)
     return (kept if kept and kept.kept else None), _said(kept, trials, cost, session.plan.steps)
+
+
+def _reconsider(trials: list[Trial], past: list[Line]) -> None:
+    """Keep the best of these where only both of its trials together, on fresh and on living weights, prove it."""
+    ahead = [t for t in trials if t.difference and t.difference.mean > LEAST]
+    best = min(ahead, key=lambda t: t.treated.error, default=None)
+    if best is None or best.difference is None or any(t.kept for t in trials):
+        return
+    for line in reversed(book.select(past, "trial")):
+        if tuple(line["edits"]) == best.treatment.edits and line.get("interval"):
+            first = Difference(line["effect"], *line["interval"], line["seeds"], line["n"])
+            both = pooled(first, best.difference)
+            if both.better and both.mean > LEAST:
+                best.kept, best.difference = True, both
+                best.reason = "better than the control beyond noise, both of its trials together"
+            return
 
 
 def shortest(session: training.Session) -> int:

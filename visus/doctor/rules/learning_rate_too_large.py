@@ -45,19 +45,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         (a, b) for a, b in zip(s.values("step", "before"), s.values("step", "after"), strict=False)
     ]
     uphill = sum(not b <= a * 1.02 for a, b in tests) / max(len(tests), 1)
-    start, same = s.last("trial", "start"), s.last("trial", "rate x1")
-    lower = {f: s.last("trial", f"rate x{f:g}") for f in (0.1, 0.01)}
-    best = min(lower, key=lambda f: lower[f] if math.isfinite(lower[f]) else math.inf)
-    gain, gain_lower = start - same, start - lower[best]
-    better = (
-        math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
-    )
-    better = better or (same > 1.2 * start and lower[best] < start)
-    better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
-    if s.median("batch", "size", 64) < 16 and learned(s) > 0.2 and uphill < 0.3:
-        better = (
-            False  # a few dozen samples, learned by heart, prove nothing against steps downhill
-        )
+    better, best, lower, same = _lower(s, uphill)
     poor = long_enough(s, 20) and learned(s) < 0.6
     limited = straight(s) and s.last("trial", "rival_error") < 0.5 * s.last("trial", "own_error")
     thrown = poor and not limited and any(not b <= 2 * max(a, chance(s)) for a, b in tests[:5])
@@ -85,6 +73,22 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         rate=rate, steps_uphill=uphill, loss_first=begin(s), loss_last=end(s), loss_lower_rate=lower[best],
         loss_same_rate=same, update_over_weight=s.median("optimizer", "update"),
     )  # fmt: skip
+
+
+def _lower(s: Signals, uphill: float) -> tuple[bool, float, dict[float, float], float]:
+    """Whether a lower rate does better from the first weights; which, the losses, this rate's."""
+    start, same = s.last("trial", "start"), s.last("trial", "rate x1")
+    lower = {f: s.last("trial", f"rate x{f:g}") for f in (0.1, 0.01)}
+    best = min(lower, key=lambda f: lower[f] if math.isfinite(lower[f]) else math.inf)
+    gain, gain_lower = start - same, start - lower[best]
+    better = (
+        math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
+    )
+    better = better or (same > 1.2 * start and lower[best] < start)
+    better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
+    if s.median("batch", "size", 64) < 16 and learned(s) > 0.2 and uphill < 0.3:
+        better = False  # few samples, learned by heart, prove nothing against steps downhill
+    return better, best, lower, same
 
 
 def _calm(s: Signals) -> bool:

@@ -53,15 +53,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
     stray = [r for r in names if r.get("stray")]
-    why = (
-        "hang in a plain list or dict, which hides them from model.parameters(): they are in no optimizer"
-        if len(stray) == len(names)
-        else "are in no optimizer"
-        if left
-        else "do not change when the optimizer steps"
-        if names is not frozen
-        else "are frozen"
-    )
+    why = _why(names, left, frozen, stray)
     return finding(
         "error" if share > 0.5 and not trained else "warning", 0.93 if left else 0.75, layers([r["name"] for r in names]), 0,
         f"{len(names)} parameters ({share:.0%} of the weights) {why} and stay at their first values.",
@@ -70,6 +62,14 @@ def parameter_not_updated(s: Signals) -> Finding | None:
          "freeze with requires_grad_(False) what is meant to stay"],
         parameters=len(names), share=share,
     )  # fmt: skip
+
+
+def _why(names: list[dict], left: list[dict], frozen: list[dict], stray: list[dict]) -> str:
+    if len(stray) == len(names):
+        return "hang in a plain list or dict, which hides them from model.parameters(): they are in no optimizer"
+    if left:
+        return "are in no optimizer"
+    return "are frozen" if names is frozen else "do not change when the optimizer steps"
 
 
 def _whole_layers(stuck: list[dict], s: Signals) -> bool:

@@ -6,11 +6,12 @@
 `Patient` is what a training must be able to do; a loop of one's own can offer it.
 """
 
-from visus.doctor.trials.compare import SPREAD, Difference, paired
-from visus.doctor.trials.contest import Arm, Trial, contest, trial
+from visus.doctor.trials.compare import SPREAD, Difference, paired, pooled
+from visus.doctor.trials.contest import LEAST, Arm, Trial, contest, trial
 from visus.doctor.trials.patient import Answers, Patient
 
 __all__ = [
+    "LEAST",
     "SPREAD",
     "Answers",
     "Arm",
@@ -19,5 +20,6 @@ __all__ = [
     "Trial",
     "contest",
     "paired",
+    "pooled",
     "trial",
 ]
