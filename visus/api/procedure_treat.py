@@ -26,7 +26,7 @@ from visus.training.session import BEST, RECIPE
 
 BUDGET = 0.25  # share of the run's steps that all its trials together may take
 SHORTEST, LONGEST = 20, 400  # steps of a fork: shorter ones prefer whatever learns fastest
-LIVE = 0.6  # a fork of living weights may be so much shorter: it has learned most already
+LIVE = 0.35  # a fork of living weights may be so much shorter: it has learned most already
 PLAIN = 0.6  # how much the chart speaks for a treatment that has the budget to itself
 MOST = 5  # treatments in one contest
 Ask = Callable[[Line], bool]
