@@ -68,7 +68,8 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
 
 def _idle(rates: list[float]) -> float:
     """The share of steps that were taken at less than a thousandth of the highest rate."""
-    return sum(rate < 1e-3 * max(rates) for rate in rates) / len(rates) if len(rates) > 20 else 0.0
+    low = 1e-3 * max(rates, default=0.0)
+    return sum(rate < low for rate in rates) / len(rates) if len(rates) > 20 else 0.0
 
 
 def _adam_learns(s: Signals) -> bool:
