@@ -79,7 +79,7 @@ def draw(rows: list[dict], path: Path) -> dict[str, float]:
         2, 1, figsize=(6.4, 6.6), height_ratios=(4, 1), sharex=True
     )
     _reliability(top, made)
-    top.set_title(f"The doctor's confidence and how often it was right\n{len(told)} causes named in {len(rows)} drawn programs "
+    top.set_title(f"The doctor's confidence and how often it was right: {len(told)} causes named\nin {len(rows)} drawn programs "
                   f"({healthy} healthy), {half}", fontsize=11, loc="left")  # fmt: skip
     low.bar([b.said for b in made], [b.n for b in made], width=0.022, color=HUE)
     for b in made:
