@@ -91,7 +91,8 @@ def _reconsider(trials: list[Trial], past: list[Line]) -> None:
         return
     for line in reversed(book.select(past, "trial")):
         if tuple(line["edits"]) == best.treatment.edits and line.get("interval"):
-            first = Difference(line["effect"], *line["interval"], line["seeds"], line["n"])
+            low, high = line["interval"]
+            first = Difference(line["effect"], low, high, line["seeds"], line["n"])
             both = pooled(first, best.difference)
             if both.better and both.mean > LEAST:
                 best.kept, best.difference = True, both
