@@ -394,3 +394,14 @@ def test_a_run_without_mistakes_says_so(ledgers):
         if line["kind"] == "mistakes":
             line["items"] = []
     assert "No test image was misjudged." in "".join(check(compose(lines)).text)
+
+
+def test_what_was_treated_is_told_from_what_is_there():
+    one = {"kind": "finding", "id": "relu-dead", "severity": "error", "explanation": "first"}
+    other = {"kind": "finding", "id": "init-zero", "severity": "error", "explanation": "gone"}
+    again = {"kind": "resume", "step": 0, "restart": True}
+    later = one | {"explanation": "still there"}
+    page = compose([{"kind": "run"}, one, other, again, later]).html
+    cards = page.split('class="finding')[1:]
+    assert len(cards) == 2 and "still there" in cards[0] and "Treated" not in cards[0]
+    assert "gone" in cards[1] and "Treated: not seen" in cards[1]

@@ -29,11 +29,14 @@ class Record:
 
     def done(self, name: str) -> Line | None:
         """The newest line of a stage of this attempt, or None where it was not reached yet."""
+        found = [line for line in book.select(self._attempt(), "stage") if line["name"] == name]
+        return found[-1] if found else None
+
+    def _attempt(self) -> list[Line]:
+        """The lines since the run last began at step 0."""
         lines = self.past
         restarts = [n for n, line in enumerate(lines) if line.get("restart")]
-        lines = lines[restarts[-1] :] if restarts else lines
-        found = [line for line in book.select(lines, "stage") if line["name"] == name]
-        return found[-1] if found else None
+        return lines[restarts[-1] :] if restarts else lines
 
     def stage(self, name: str, decided: str, evidence: dict[str, Any], began: float) -> None:
         """Write a step of the procedure into the ledger."""
@@ -50,8 +53,8 @@ class Record:
             self.findings([{"id": name, **finding("warning", sure, "network", step, decided, cures, **numbers)}])  # fmt: skip
 
     def findings(self, found: list[dict[str, Any]]) -> None:
-        """Write findings that are not on record yet."""
-        known = {line["id"] for line in book.select(self.past, "finding")}
+        """Write findings that are not on record yet in this attempt."""
+        known = {line["id"] for line in book.select(self._attempt(), "finding")}
         for item in found:
             if item["id"] not in known:
                 self.ledger.write("finding", **item)

@@ -53,7 +53,9 @@ class Run:
             "status": end["status"],
             "message": end.get("message", ""),
             "metrics": end["metrics"],
-            "findings": [bare(line) for line in book.select(lines, "finding")],
+            "findings": list(
+                {line["id"]: bare(line) for line in book.select(lines, "finding")}.values()
+            ),
             "trials": [bare(line) for line in book.select(lines, "trial")],
             "run": str(self.folder),
             "report": str(self.folder / "report.html"),

@@ -48,6 +48,11 @@ class Story:
             return "run"
         return next((kind for kind in ("watch", "audit") if kind in kinds), "run")
 
+    def treated(self, line: Line) -> bool:
+        """Whether the run began again, treated, after this line."""
+        again = [n for n, other in enumerate(self.every) if other.get("restart")]
+        return bool(again) and any(other is line for other in self.every[: again[-1]])
+
     @property
     def end(self) -> Line:
         """The `end` line that still holds: none after it went on."""

@@ -27,20 +27,27 @@ class Findings(Section):
         found = seen.findings()
         if not found:
             return None
+        before = [line for line in found if story.treated(line)]
+        now = [line for line in found if not any(line is other for other in before)]
+        again = {words.text(line.get("id")) for line in now}
+        before = [line for line in before if words.text(line.get("id")) not in again]
+        found = now + before
         linked = any(line.get("causes") is not None for line in found)  # ordered by cause already
         if not linked:
             found.sort(key=lambda line: WEIGHT.get(str(line.get("severity")), 1))
         said = "Causes first, what follows from them below." if linked else "The gravest first."
-        return join(lead(f"What the doctor found. {said}"), [_card(line, seen) for line in found])
+        cards = [_card(line, seen, any(line is other for other in before)) for line in found]
+        return join(lead(f"What the doctor found. {said}"), cards)
 
 
-def _card(line: Line, seen: Seen) -> Markup:
+def _card(line: Line, seen: Seen, treated: bool = False) -> Markup:
     severity = str(line.get("severity") or "warning")
     kind = severity if severity in WEIGHT else "warning"
     return tag(
         "article",
         tag("h3", tag("span", severity, class_="badge"), " ", words.text(line.get("id"))),
         tag("p", _where(line), class_="note"),
+        tag("p", tag("b", "Treated: not seen since the run began again.")) if treated else None,
         tag("p", explanation(line)) if line.get("explanation") else None,
         _because(line),
         testify(line, seen),
