@@ -42,7 +42,7 @@ class InitVariance(Experiment):
             m.register_forward_hook(lambda _m, _i, out: (out.retain_grad(), caught.append(out))[1])
         nn.functional.cross_entropy(model(held.x), held.y).backward()
         return {
-            "signal": [float(z.var()) for z in caught],
+            "signal": [float(z.detach().var()) for z in caught],
             "gradient": [float(z.grad.square().mean()) if z.grad is not None else 0.0 for z in caught],
         }  # fmt: skip
 
