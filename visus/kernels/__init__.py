@@ -67,4 +67,6 @@ def info() -> str:
             )
             first = first and backend is None
             lines.append(f"{device:6s} {name:7s} {place:9s} {why}")
+    there, why = importlib.import_module("visus.kernels.node").about()
+    lines.insert(1, f"{'cpu':6s} {'node':7s} {'serves' if there else 'missing':9s} {why}")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from visus.kernels import build, info
+from visus.kernels import build, info, node
 
 
 def main(words: list[str]) -> int:
@@ -12,7 +12,7 @@ def main(words: list[str]) -> int:
     if words not in ([], ["info"], ["build"]):
         print("usage: python -m visus.kernels [info | build]", file=sys.stderr)
         return 2
-    failed = build.build_all() if words == ["build"] else []
+    failed = [*build.build_all(), *node.rebuild()] if words == ["build"] else []
     print("\n".join(failed) or info())
     return 1 if failed else 0
 

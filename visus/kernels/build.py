@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def compiler() -> str | None:
 def library(isa: str) -> str:
     """The file name of the library for `isa`, by the hash of the sources and flags."""
     digest = hashlib.sha256(" ".join(FLAGS + isas()[isa]).encode())
-    for path in sorted(SOURCES.iterdir()):
+    for path in sorted(SOURCES.glob("*.*")):
         digest.update(path.name.encode() + path.read_bytes())
     return f"libvisus-{isa}-{digest.hexdigest()[:12]}.so"
 
@@ -57,25 +58,34 @@ def cache() -> Path:
 
 def find(isa: str) -> Path | None:
     """The library for `isa` where it was built already."""
-    return next((p for folder in (HERE, cache()) if (p := folder / library(isa)).exists()), None)
+    return found(library(isa))
+
+
+def found(name: str) -> Path | None:
+    """The file `name` beside this one or in the user's cache."""
+    return next((p for folder in (HERE, cache()) if (p := folder / name).exists()), None)
 
 
 def build(isa: str, folder: Path) -> Path:
     """Compile and link the library for `isa` into `folder`; raises OSError where it fails."""
+    return link(folder / library(isa), sorted(SOURCES.glob("*.cpp")), FLAGS + isas()[isa])
+
+
+def link(made: Path, sources: list[Path], flags: list[str], libraries: Sequence[str] = ()) -> Path:
+    """Compile `sources` and link them to the shared library `made`; raises OSError where it fails."""
     cxx = compiler()
     if cxx is None:
         raise OSError("no C++ compiler")
     if platform.system() != "Linux":
         raise OSError(f"no C++ build for {platform.system()}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as made:
-        sources = sorted(SOURCES.glob("*.cpp"))
-        objects = [Path(made) / f"{s.stem}.o" for s in sources]
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+        objects = [Path(folder) / f"{s.stem}.o" for s in sources]
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda s, o: _run(cxx, *FLAGS, *isas()[isa], "-c", s, "-o", o), sources, objects))  # fmt: skip
+            list(pool.map(lambda s, o: _run(cxx, *flags, "-c", s, "-o", o), sources, objects))
         # No -fopenmp here: a second OpenMP runtime must not come in.
-        _run(cxx, "-shared", "-static-libgcc", "-o", Path(made) / "made.so", *objects)
-        return Path(shutil.move(Path(made) / "made.so", folder / library(isa)))
+        _run(cxx, "-shared", "-static-libgcc", "-o", Path(folder) / "made.so", *objects, *libraries)
+        return Path(shutil.move(Path(folder) / "made.so", made))
 
 
 def _run(*command: str | Path) -> None:
@@ -87,9 +97,15 @@ def _run(*command: str | Path) -> None:
 
 def find_or_build(isa: str) -> Path:
     """The library for `isa`; where there is none, one process builds it and the others wait."""
-    found = find(isa)
-    if found or compiler() is None or platform.system() != "Linux":
-        return found or build(isa, cache())
+    words = "the C++ kernels, once (about half a minute)"
+    return once(library(isa), lambda folder: build(isa, folder), words)
+
+
+def once(name: str, make: Callable[[Path], Path], words: str) -> Path:
+    """The file `name`; where there is none, one process makes it and the others wait."""
+    there = found(name)
+    if there or compiler() is None or platform.system() != "Linux":
+        return there or make(cache())
     import fcntl
 
     checkout = (HERE.parents[1] / "pyproject.toml").exists() and os.access(HERE, os.W_OK)
@@ -97,17 +113,17 @@ def find_or_build(isa: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".building.so", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if (found := find(isa)) is None:
-            print("visus: building the C++ kernels, once (about half a minute)", file=sys.stderr)
-            found = build(isa, folder)
-    return found
+        if (there := found(name)) is None:
+            print(f"visus: building {words}", file=sys.stderr)
+            there = make(folder)
+    return there
 
 
 def build_all(folder: Path = HERE) -> list[str]:
     """Build for every kind of vector instructions; returns one line for each that failed."""
     failed = []
     for old in folder.glob("libvisus-*.so"):
-        if old.name not in {library(isa) for isa in isas()}:
+        if not old.name.startswith("libvisus-node-") and old.name not in map(library, isas()):
             old.unlink()
     for isa in isas():
         try:

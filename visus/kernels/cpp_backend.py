@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,10 @@ def address(t: Tensor | None) -> int:
     return 0 if t is None else t.data_ptr()
 
 
-def served(x: Tensor) -> bool:
-    """Whether the C++ kernels take `x`."""
-    return x.is_cpu and x.numel() > 0 and _library()[0] is not None
+def served(x: Tensor, tensors: Sequence[Tensor | None] = (), size: int = 0) -> bool:
+    """Whether the C++ kernels take `x`, and `tensors` of `size` numbers each."""
+    fit = all(t is None or t.numel() == size for t in tensors)
+    return fit and x.is_cpu and x.numel() > 0 and _library()[0] is not None
 
 
 # ---- the four passes ------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _kernel() -> Any:
 
 
 def _as(kind: torch.dtype, tensors: Tensors) -> Tensors:
-    return [t if t is None or t.dtype is kind else t.to(kind) for t in tensors]
+    return [None if t is None else t.to(kind).contiguous() for t in tensors]
 
 
 def _places(tensors: Tensors) -> tuple:

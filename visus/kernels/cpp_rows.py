@@ -17,9 +17,14 @@ from visus.kernels.torch_backend import computing
 FORM = struct.Struct("=16q2d")
 
 
+def width(x: Tensor, axes: int) -> int:
+    """How many numbers are normalized together: rows over `axes` last axes, or pixels (`axes` 0)."""
+    return math.prod(x.shape[x.dim() - axes :]) if axes else x.shape[1]
+
+
 def sets(x: Tensor, axes: int) -> int:
-    """How many sets are normalized: rows over `axes` last axes, or pixels (`axes` 0)."""
-    return x.numel() // (math.prod(x.shape[x.dim() - axes :]) if axes else x.shape[1])
+    """How many such sets there are."""
+    return x.numel() // width(x, axes)
 
 
 class Plan:

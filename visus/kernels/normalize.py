@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from visus import kernels
-from visus.kernels import torch_backend
+from visus.kernels import node, torch_backend
+from visus.kernels.cpp_backend import ACTS
 
 FLOATS = kernels.FLOATS
 Tensors = list[Tensor | None]
@@ -42,6 +43,11 @@ class Algebra:
     takes = 2
     learns = 2
     observes = 0
+    native: Any = None  # the function of `visus.kernels.node`, once it was asked for
+
+    def form(self) -> tuple[Any, ...] | None:
+        """(rows, eps, gate or None, groups, axes) where the C++ kernels do it in one call."""
+        return None
 
     def __init_subclass__(cls) -> None:
         ALGEBRAS[cls.__name__] = cls
@@ -197,11 +203,23 @@ _apply = super(torch.autograd.Function, _Normalize).apply  # type: ignore[attr-d
 
 
 def _again(algebra: Algebra, g: Tensor, x: Tensor, tensors: Tensors, act: str, alpha: float) -> Any:
-    y = algebra.differentiable(x, tensors, act, alpha)
-    given = [x, *tensors]
+    twice, given = torch.is_grad_enabled(), [x, *tensors]
+    with torch.enable_grad():
+        y = algebra.differentiable(x, tensors, act, alpha)
     leaves = [t for t in given if t is not None and t.requires_grad]
-    found = iter(torch.autograd.grad(y, leaves, g, create_graph=True, allow_unused=True))
+    found = iter(torch.autograd.grad(y, leaves, g, create_graph=twice, allow_unused=True))
     return [next(found) if t is not None and t.requires_grad else None for t in given]
+
+
+def _native(algebra: Algebra) -> Any:
+    """The algebra as a function of the C++ node, see `visus.kernels.node.call`."""
+    names = list(ACTS)
+
+    def again(g: Tensor, x: Tensor, tensors: Tensors, act: int, alpha: float) -> Any:
+        return _again(algebra, g, x, tensors, names[act], alpha)
+
+    algebra.native = node.call(algebra.form(), algebra.takes, algebra.learns, again)
+    return algebra.native
 
 
 def watched(x: Tensor) -> bool:
@@ -242,6 +260,14 @@ def normalize(
         return y
     if not seen and watched(x):
         return _traced(x, algebra, tensors, act, alpha, running)
+    return eager(x, algebra, tensors, act, alpha, running)
+
+
+def eager(x: Tensor, algebra: Algebra, tensors: Tensors, act: str, alpha: float, running: Running) -> Tensor:  # fmt: skip
+    """By the C++ node where it has an answer, else by an autograd function in Python."""
+    y = (algebra.native or _native(algebra))(x, ACTS[act], alpha, tensors, running)
+    if y is not None:
+        return y
     if not torch.is_grad_enabled():
         return algebra.forward(x, tensors, act, alpha, running)[0]
     alive = torch._C._functorch.unwrap_if_dead(x)  # type: ignore[attr-defined]

@@ -14,6 +14,9 @@ from visus.kernels.torch_backend import ACTIVATIONS, computing
 class Rows(Algebra):
     """Layer norm over the last axes: spec (eps, how many axes); tensors weight, bias of their shape."""
 
+    def form(self) -> tuple:
+        return True, self.spec[0], None, 0, self.spec[1]
+
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return tuple(range(x.dim() - self.spec[1], x.dim()))
 
@@ -40,7 +43,7 @@ class Rows(Algebra):
     def forward(
         self, x: Tensor, tensors: Tensors, act: str, alpha: float, running: Running = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        if served(x):
+        if served(x, tensors, cpp_rows.width(x, self._view(x))):
             y, saved = cpp_rows.forward(x, tensors, self._view(x), self.spec[0], act, alpha)
             return y, [], [saved]
         y = self.differentiable(x, tensors, act, alpha)
@@ -82,6 +85,9 @@ class Rows(Algebra):
 
 class Pixels(Rows):
     """Layer norm over C at each pixel: spec (eps,); tensors weight, bias `(C,)`."""
+
+    def form(self) -> tuple:
+        return True, self.spec[0], None, 0, 0
 
     def _axes(self, x: Tensor) -> tuple[int, ...]:
         return (1,)

@@ -45,14 +45,20 @@ class InOneCall(Algebra):
 
     def __init__(self, *spec: object):
         super().__init__(*spec)
-        self.form = self.cpp()
+        self.numbers = self.cpp()
+
+    def form(self) -> tuple:
+        eps, gate, groups = self.numbers
+        return False, eps, gate, groups, 0
 
     def forward(self, x, tensors, act, alpha, running=None):  # type: ignore[no-untyped-def]
-        if not served(x):
+        if not served(x, tensors, x.shape[1]):
             return super().forward(x, tensors, act, alpha, running)
-        gate = self.form[1]
+        gate = self.numbers[1]
         direct = running is not None and gate != 0 and running[0].dtype == computing(x)
-        y, saved = cpp_norms.forward(x, tensors, self.form, act, alpha, running if direct else None)
+        y, saved = cpp_norms.forward(
+            x, tensors, self.numbers, act, alpha, running if direct else None
+        )
         observed = [] if direct or not self.observes else self._observed(x, saved)
         update(running, observed)
         return y, observed, [saved]
@@ -79,7 +85,7 @@ class InOneCall(Algebra):
     def backward(self, g, x, tensors, saved, act, alpha):  # type: ignore[no-untyped-def]
         if not served(x):
             return super().backward(g, x, tensors, saved, act, alpha)
-        return cpp_norms.backward(g, x, tensors, saved[0], self.form, act, alpha)
+        return cpp_norms.backward(g, x, tensors, saved[0], self.numbers, act, alpha)
 
 
 class Mixture(InOneCall):

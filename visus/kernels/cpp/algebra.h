@@ -2,21 +2,12 @@
 // how sums become those of the gradient, and the gradients of weight, bias and gate.
 #pragma once
 #include <memory>
+#include "args.h"
 #include "strips.h"
 
 namespace visus {
 
-struct Args {
-  int64_t dtype, last, n, c, s, act, groups, threads, past;  // groups 0: mixture
-  const void *x, *g;
-  void* y;  // or dx
-  const void *weight, *bias, *gate, *fixed_mean, *fixed_var;
-  void *running_mean, *running_var;
-  void *dweight, *dbias, *dgate;
-  double *mean, *inverse;              // saved (N, C) or (N, groups)
-  double *batch_mean, *batch_inverse;  // saved (C)
-  double eps, alpha, constant, factor;
-};
+typedef NormArgs Args;
 
 template <class T> struct Algebra {
   typedef Strips<T> P;

@@ -1,21 +1,14 @@
 // Layer norms that are no unions of planes: rows of K numbers with a weight for each (LayerNorm;
 // channels-last LayerNorm2d), and the channels of each pixel of contiguous planes (LayerNorm2d).
 #include <memory>
+#include "args.h"
 #include "planes.h"
 
 using namespace visus;
 
 namespace {
 
-struct Args {
-  int64_t dtype, pixels, n, c, s, act, threads, past;  // rows: n rows of c numbers
-  const void *x, *g;
-  void* y;  // or dx
-  const void *weight, *bias;
-  void *dweight, *dbias;
-  void* saved;  // hi, lo (the mean) and 1 / sigma: three times one for each row or pixel
-  double eps, alpha;
-};
+typedef LayerArgs Args;
 
 constexpr int64_t SHORT = 2048;   // rows up to here go four at a time
 constexpr int64_t LONG = 16384;   // rows from here on share their columns among the threads
