@@ -2,6 +2,7 @@
 
     python benchmarks/cure.py --minutes 7        # goes on where it stopped; repeat until "complete"
     python benchmarks/cure.py --table            # what is known so far
+    python benchmarks/cure.py --draw 1 --first 3 --seeds 1 --out FILE    # other strengths, other seeds
 
 Sixty recipes, broken in ways that a seed draws (`cure_faults.py`), on digits, a subset of CIFAR-10
 and synthetic gratings, with three seeds. Four arms: the healthy recipe; the broken one, which
@@ -38,16 +39,16 @@ ARMS = ("healthy", "continue", "cure", "random")
 DEFAULT = Path(tempfile.gettempdir()) / "visus-cure.jsonl"
 
 
-def jobs(count: int, seeds: int) -> list[tuple[str, Case | str, int]]:
+def jobs(count: int, seeds: range, draw: int = 0) -> list[tuple[str, Case | str, int]]:
     """(arm, case or data set, seed), a seed after the other; what is compared with at the end."""
     made: list[tuple[str, Case | str, int]] = []
-    for seed in range(seeds):
+    for seed in seeds:
         for data in EPOCHS:
             made += [("healthy", data, seed), ("untouched", data, seed)]
-        for case in cases(count):
+        for case in cases(count, draw):
             made += [(arm, case, seed) for arm in ARMS[1:3]]
             made += [("oracle", case, seed)] if case.harm else []
-    made += [("random", case, seed) for seed in range(seeds) for case in cases(count)]
+    made += [("random", case, seed) for seed in seeds for case in cases(count, draw)]
     return made
 
 
@@ -106,12 +107,12 @@ def by_chance(seed: int) -> Any:
     return patch.multiple(treating, prescribe=drawn, together=lambda found: None)
 
 
-def table(rows: dict[str, dict[str, Any]], count: int) -> str:
+def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
     """The results as text."""
     words = ("cured", "improved", "worse", "wrong cures kept")
     sums = {arm: {word: [0, 0] for word in words} for arm in ARMS[2:]}
     made, harmed, ratios = [], 0, {arm: [] for arm in ARMS[2:]}
-    for case in cases(count):
+    for case in cases(count, draw):
         found = {arm: _seeds(rows, arm, case.name) for arm in ARMS[1:]}
         healthy = _seeds(rows, "healthy", case.data)
         seeds = sorted(set(found["continue"]) & set(found["cure"]) & set(healthy))
@@ -194,6 +195,8 @@ def main() -> None:
     words.add_argument("--minutes", type=float, default=60.0)
     words.add_argument("--cases", type=int, default=60)
     words.add_argument("--seeds", type=int, default=3)
+    words.add_argument("--first", type=int, default=0, help="the first of the seeds")
+    words.add_argument("--draw", type=int, default=0, help="what draws faults and strengths")
     words.add_argument("--only", default="", help="only jobs whose name holds this")
     words.add_argument("--images", type=Path, default=Path(os.environ.get("VISUS_CIFAR", "/work/data/cifar10")),
                        help="CIFAR-10 as folders train/CLASS/*.jpg")  # fmt: skip
@@ -203,7 +206,8 @@ def main() -> None:
     if given.out.exists():
         rows = {r["key"]: r for r in map(json.loads, given.out.read_text().splitlines())}
     until, missing = time.monotonic() + 60 * given.minutes, 0
-    for job in jobs(given.cases, given.seeds):
+    seeds = range(given.first, given.first + given.seeds)
+    for job in jobs(given.cases, seeds, given.draw):
         if key(*job) in rows or given.only not in key(*job):
             continue
         if given.table or time.monotonic() > until:
@@ -213,7 +217,7 @@ def main() -> None:
         rows[row["key"]] = row
         with given.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    print(table(rows, given.cases))
+    print(table(rows, given.cases, given.draw))
     print("complete" if not missing else f"{missing} runs are missing: start it again")
 
 

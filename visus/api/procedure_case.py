@@ -19,6 +19,7 @@ from torch import nn
 from visus import ledger as book
 from visus import training
 from visus.api import procedure_checks as checks
+from visus.api import procedure_race as racing
 from visus.api import procedure_treat as treating
 from visus.api.procedure_errors import read_errors
 from visus.api.procedure_record import Record
@@ -45,6 +46,7 @@ class Case(Record):
     cure: str = "on"
     ask: Callable[[Line], bool] | None = None
     began: float = 0.0
+    race: racing.Race | None = None  # that runs now
 
     def carry_out(self) -> training.Session:
         """Train to the end, or until the run is told to stop."""
@@ -59,20 +61,39 @@ class Case(Record):
         past = self.past
         kept = treating.edits(past)
         if treating.unfinished(past):
-            treating.restart(self.folder, self.ledger, "starts again with " + ", ".join(kept))
+            self._restart(kept)
         elif kept and (self.folder / RECIPE).exists():
             treating.rewrite(self.folder, kept)
         session = self._session(kept)
-        if (
-            self.cure != "off"
-            and 0 < session.step <= _first(session)
-            and not self.done("first steps")
-        ):
-            treating.restart(self.folder, self.ledger, "the first steps are watched as a whole")
+        if self.cure != "off" and session.step and self._half_seen(session):
+            treating.restart(self.folder, self.ledger, "what is watched is watched as a whole")
             session = self._session(kept)
         if session.step == 0 and not session.plan.steps:
             self._before(session)
         return session
+
+    def _restart(self, kept: list[str]) -> None:
+        """Begin again under the kept remedies; where a rival has won a race, from where it stands."""
+        lines = self.past
+        won = [n for n, line in enumerate(lines) if line["kind"] == "trial" and line.get("kept")][
+            -1
+        ]
+        why = "starts again with " + ", ".join(kept)
+        if not lines[won].get("race") or not any((self.folder / racing.FOLDER).glob("checkpoint-*.json")):  # fmt: skip
+            treating.restart(self.folder, self.ledger, why)
+            return
+        seen = {line["name"]: line for line in book.select(lines, "stage")}
+        told = [{k: v for k, v in seen[name].items() if k not in ("kind", "t")} | {"evidence": {}} for name in ("first steps", "race") if name in seen]  # fmt: skip
+        racing.adopt(
+            self.folder, self.ledger, "goes on as its rival, with " + ", ".join(kept), told
+        )
+
+    def _half_seen(self, session: training.Session) -> bool:
+        """Whether the run was left in the midst of what must be watched as a whole."""
+        first = self.done("first steps")
+        if first is None:
+            return session.step <= _first(session)
+        return bool(first["evidence"].get("rivals")) and self.done("race") is None
 
     def _session(self, kept: list[str]) -> training.Session:
         # A run that goes on takes the recipe of its folder, where every "auto" has its value.
@@ -105,6 +126,9 @@ class Case(Record):
                 loop.close()
                 return True
             for _ in loop:
+                if self.race and self.race.reached(session) and self._raced(session):
+                    loop.close()
+                    return True
                 if self._midway_due(session) and self._midway(session):
                     loop.close()
                     return True
@@ -149,11 +173,44 @@ class Case(Record):
         evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
         evidence |= {f"finding {name}": value for name, value in symptoms.items()}
         stuck = not fell(losses, self.checks().get("baseline", {}).get("chance_loss"))
+        if not sick and self._race_begins(session, symptoms, evidence, began):
+            return False
         later = 0.0 if sick or stuck else LATER
         kept = self._treat("first steps", session, symptoms, evidence, sick, began, later=later)
         if broken and not kept:
             raise NotFiniteError(broken + "; no remedy that was tried helped; lower the rate with --set optimizer.rate")  # fmt: skip
         return kept
+
+    def _race_begins(
+        self, session: training.Session, symptoms: dict[str, float], evidence: dict[str, Any], began: float
+    ) -> bool:  # fmt: skip
+        """Whether a rival is to run: nothing is wrong yet, but a setting is far from what is usual."""
+        past = self.past
+        rounds = sum(1 for line in book.select(past, "trial") if line.get("kept"))
+        if self.cure == "off" or rounds >= ROUNDS or self.network is not None or len(self.dataset.validation) < 20:  # fmt: skip
+            return False
+        found, _ = treating.called(session, self.asked, past, symptoms, {}, False, SURE, None)
+        left = treating.BUDGET * session.plan.steps - treating.spent(past)
+        self.race = racing.planned(session, self.asked, found, left)
+        if self.race is None:
+            return False
+        evidence["rivals"] = [", ".join(t.edits) for t in self.race.treatments]
+        evidence["steps_spent"] = 0.0
+        self.stage("first steps", f"the run learns; a rival with {evidence['rivals'][0]} is to show whether it could learn better", evidence, began)  # fmt: skip
+        return True
+
+    def _raced(self, session: training.Session) -> bool:
+        """The rivals run to where the run stands; True where one of them takes its place."""
+        race, self.race = self.race, None
+        assert race is not None
+        began, past = time.monotonic(), self.past
+        trials, spent = racing.carry_out(race, session, self.asked, treating.edits(past), self.folder)  # fmt: skip
+        kept = treating.record(session, self.ledger, trials, spent, self.ask, race=True)
+        decided = racing.said(trials, kept, spent / session.plan.steps)
+        self.stage("race", decided, {"steps_spent": float(session.step) if kept else spent}, began)
+        if kept is None:
+            racing.leave(self.folder)
+        return kept is not None
 
     def _treat(
         self, name: str, session: training.Session, symptoms: dict[str, float], evidence: dict[str, Any],

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from visus.data import mirrored
 from visus.errors import NotFiniteError
 from visus.training import Session
 from visus.training.automatic import usual_rate
@@ -41,6 +42,10 @@ def baseline(dataset: Any, seed: int) -> tuple[str, dict[str, float]]:
     facts["chance_error"] = float((dataset.validation.targets != majority).double().mean())
     facts["linear_error"] = _linear(dataset, seed)
     said = f"a linear model errs on {facts['linear_error']:.1%}, always the largest class on {facts['chance_error']:.1%}"
+    seen = mirrored(dataset)
+    if dataset.channels == 3 and seen and seen.directed:
+        facts |= {"right": seen.plain, "right_mirrored": seen.mirrored}
+        said += f"; mirror images look like other classes ({seen.plain:.0%} of images are known, {seen.mirrored:.0%} of their mirror images): the usual jitter leaves them out"
     return said, facts
 
 

@@ -42,11 +42,7 @@ def treat(
     `later` is the share of the run's steps that is put aside for trials of living weights.
     Raises `Stopped` where the session was told to stop meanwhile: nothing is on record then.
     """
-    known = chart(session, asked, findings, facts | {"given_network": network is not None})
-    # What lost on fresh weights may win on living ones: many a harm shows late.
-    lines = [line for line in book.select(past, "trial") if bool(line.get("live")) == live]
-    tried = {tuple(line.get("edits", ())) for line in lines}
-    found = [t for t in prescribe(known, least=least, live=live) if t.edits not in tried]
+    found, tried = called(session, asked, past, findings, facts, live, least, network)
     if not found:
         return None, "nothing to treat"
     short = max(1, round(shortest(session) * (LIVE if live else 1.0)))
@@ -68,6 +64,29 @@ def treat(
     if kept:  # in steps of the run as it will be: a network that can do more costs more
         each = kept.treated.cost / (kept.steps * len(kept.treated.answers))
         cost /= max(1.0, each)
+    kept = record(session, ledger, trials, cost, ask, live)
+    return kept, _said(kept, trials, cost, session.plan.steps)
+
+
+def called(
+    session: training.Session, asked: training.Recipe, past: list[Line], findings: dict[str, float],
+    facts: dict[str, Any], live: bool, least: float, network: nn.Module | None,
+) -> tuple[list[Treatment], set[tuple[str, ...]]]:  # fmt: skip
+    """The treatments that findings and chart call for, and the edits of those tried already."""
+    known = chart(session, asked, findings, facts | {"given_network": network is not None})
+    # What lost on fresh weights may win on living ones: many a harm shows late.
+    lines = [line for line in book.select(past, "trial") if bool(line.get("live")) == live]
+    tried = {tuple(line.get("edits", ())) for line in lines}
+    found = [t for t in prescribe(known, least=least, live=live) if t.edits not in tried]
+    return found, tried
+
+
+def record(
+    session: training.Session, ledger: Ledger, trials: list[Trial], cost: float, ask: Ask | None, live: bool = False,
+    race: bool = False,
+) -> Trial | None:  # fmt: skip
+    """Ask, where someone is to be asked, and put the trials on record; the one that is kept."""
+    kept = next((t for t in trials if t.kept), None)
     if kept and ask and not ask(kept.line()):
         if session.stopping:
             raise Stopped  # left at the question: it is asked again where the run goes on
@@ -78,9 +97,9 @@ def treat(
             "at": session.step,
             "live": live,
             "round_steps": cost,
-        }
+        } | ({"race": True} if race else {})
         ledger.write("trial", **trial.line(), **mark)
-    return (kept if kept and kept.kept else None), _said(kept, trials, cost, session.plan.steps)
+    return kept if kept and kept.kept else None
 
 
 def _reconsider(trials: list[Trial], past: list[Line]) -> None:

@@ -6,6 +6,7 @@
 from visus.data.batches import batch_indices, epoch_order, steps_per_epoch
 from visus.data.images import Dataset, ImageSet
 from visus.data.jitter import Jitter, jitter_default, jitters
+from visus.data.mirror import mirrored
 from visus.data.outside import every, picture
 from visus.data.prepare import describe, prepare
 from visus.data.scan import Scan, scan
@@ -27,6 +28,7 @@ __all__ = [
     "every",
     "jitter_default",
     "jitters",
+    "mirrored",
     "open_source",
     "picture",
     "prepare",

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from visus.data import jitter_default
+from visus.data import jitter_default, mirrored
 from visus.errors import RecipeError
 from visus.models import choose
 from visus.training.optimizers import optimizers
@@ -49,7 +49,10 @@ def usual_jitter(task: str, dataset: Any) -> dict[str, Any]:
     """What jitter "auto" stands for: no mirror images where they may have other answers."""
     task = getattr(dataset, "task", "classification") if task == "auto" else task
     kind: Any = tasks[task]
-    return jitter_default(dataset.channels, dataset.size, dataset.name, mirror=kind.mirror)
+    usual = jitter_default(dataset.channels, dataset.size, dataset.name, mirror=kind.mirror)
+    if "flip" in usual and (seen := mirrored(dataset)) and seen.directed:
+        del usual["flip"]
+    return usual
 
 
 def batch_size(images: int) -> int:

@@ -33,6 +33,23 @@ MOST, FEW = 2000, 128  # validation images that a fork is judged by, at its end 
 _DRAW = -7  # the "step" from which the choice of these images draws
 
 
+def judges(dataset: Any, seed: int) -> Tensor:
+    """Which validation images judge a fork: always the same ones."""
+    draw = torch.Generator().manual_seed(mix(seed, _DRAW))
+    return torch.randperm(len(dataset.validation), generator=draw)[:MOST]
+
+
+def operations(recipe: Recipe, network: nn.Module, dataset: Any) -> float:
+    """Operations of a step's forward pass."""
+    rows = summary(network, dataset.channels, tuple(dataset.size))
+    return float(max(1, total_flops(rows)) * int(recipe.training.batch_size))
+
+
+def step_cost(session: Session) -> float:
+    """Operations of the forward pass of a step of a session."""
+    return operations(session.recipe, session.model.network, session.dataset)  # type: ignore[arg-type]
+
+
 class Stopped(Exception):
     """The session was told to stop while a fork ran."""
 
@@ -62,10 +79,8 @@ class SessionPatient:
         self.fresh_names = session.fresh
         state, done = session.state, session.plan.done(session.state.step)
         self.held = Held(clones(state.tensors()), state.facts(), done) if live else Held(None, None, 0.0)  # fmt: skip
-        count = len(self.dataset.validation)
-        draw = torch.Generator().manual_seed(mix(session.recipe.seed, _DRAW))
-        self.sample = torch.randperm(count, generator=draw)[:MOST]
-        self.plain = self._step_cost(session.recipe, session.model.network)  # type: ignore[arg-type]
+        self.sample = judges(self.dataset, session.recipe.seed)
+        self.plain = step_cost(session)
         self.fork: Any = None
 
     # The protocol of a patient.
@@ -105,7 +120,8 @@ class SessionPatient:
         """Operations of a step of the fork, in steps of the untreated training."""
         with self._apart():
             self.fork = self.fork or self._build()
-        return self._step_cost(self.recipe, self.fork.model.network) * self.ratio / self.plain
+        network = self.fork.model.network
+        return operations(self.recipe, network, self.dataset) * self.ratio / self.plain
 
     def _freshen(self, batches: int) -> None:
         """Norm statistics of the present weights: those of a short fork still hold its first ones.
@@ -155,7 +171,3 @@ class SessionPatient:
         if self.seed:
             tree["seed"] = mix(recipe.seed, self.seed)
         return Recipe.model_validate(tree)
-
-    def _step_cost(self, recipe: Recipe, network: nn.Module) -> float:
-        rows = summary(network, self.dataset.channels, tuple(self.dataset.size))  # type: ignore[arg-type]
-        return float(max(1, total_flops(rows)) * int(recipe.training.batch_size))

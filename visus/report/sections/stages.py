@@ -16,7 +16,8 @@ from visus.report.story import Story
 
 TITLES = {
     "split": "Split", "baseline": "Baseline", "labels": "Labels", "first weights": "First weights",
-    "one batch": "One batch by heart", "first steps": "First steps", "midway": "Midway",
+    "one batch": "One batch by heart", "first steps": "First steps", "race": "Race",
+    "midway": "Midway",
     "broken": "The loss broke", "errors": "Reading the errors", "test": "Test", "data audit": "Data audit",
     "range test": "Range test",
 }  # fmt: skip

@@ -17,7 +17,7 @@ from visus.report.story import Story
 ARMS = (("control", "soft"), ("treatment", "train"))
 TOLD = {
     "kind", "t", "remedy", "id", "kept", "control", "treatment", "reason", "title", "edits", "why", "findings",
-    "effect", "interval", "n", "cost_steps", "control_error", "treated_error", "measure", "fresh", "live", "at", "step", "round_steps",
+    "effect", "interval", "n", "cost_steps", "control_error", "treated_error", "measure", "fresh", "live", "at", "step", "round_steps", "race",
 }  # fmt: skip
 
 
@@ -31,6 +31,9 @@ class Trials(Section):
             return None
         said = ("Each remedy was tried on a fork of the run. From the same moment, with the same images in the "
                 "same order, the treated fork ran beside a control; it is kept only where it was better beyond noise.")  # fmt: skip
+        if any(line.get("race") for line in trials):
+            said += (" In a race the run itself is the control: its rival trains from the first step under the "
+                     "remedy, to the same share of the schedule, and where it wins it is the run from then on.")  # fmt: skip
         kept = [line for line in trials if line.get("kept") is True]
         lost = [line for line in trials if line.get("kept") is not True]
         rest = [_card(line) for line in lost]
@@ -69,7 +72,8 @@ def _outcome(story: Story, kept: list[Line], count: int) -> Markup:
         else ""
     )
     if effect and was is not None:
-        effect += f"; the untreated fork of {words.some(last.get('steps'), 'step')} had {words.percent(was)}"
+        arm = "run after" if last.get("race") else "fork of"
+        effect += f"; the untreated {arm} {words.some(last.get('steps'), 'step')} had {words.percent(was)}"
     parts = [f"{tried} tried, kept: ", *_codes(edits), ".", share, effect + "." if effect else ""]
     return tag("p", *parts, class_="strong")
 
@@ -115,7 +119,9 @@ def _symptom(line: Line) -> str:
 
 
 def _verdict(line: Line) -> str:
-    how = "The run starts again from step 0 with it." if line.get("fresh") and not line.get("live") else "The run goes on with it."  # fmt: skip
+    fresh = line.get("fresh") and not line.get("live")
+    how = "The run starts again from step 0 with it." if fresh else "The run goes on with it."
+    how = "The rival is the run from here on." if line.get("race") else how
     reason = words.text(line["reason"])
     return f"{reason[:1].upper()}{reason[1:]}." + (f" {how}" if line.get("kept") is True else "")
 
@@ -136,7 +142,10 @@ def _curves(line: Line) -> Markup | None:
     label = str(line.get("measure") or "validation error")
     y = Axis(label, words.percent if "error" in label else words.plain, zero="error" in label)
     chart = line_chart(
-        "Control and treatment", series, Axis("step of the fork", words.whole, whole=True), y
+        "Control and treatment",
+        series,
+        Axis("step" if line.get("race") else "step of the fork", words.whole, whole=True),
+        y,
     )
     return figure("Control and treatment", chart)
 

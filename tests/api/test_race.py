@@ -1,0 +1,153 @@
+"""The race: a rival with the usual setting runs beside a run that learns, and takes its place where it wins."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from visus import api, ledger
+from visus.api import procedure_race as racing
+from visus.api.procedure_treat import PLAIN
+from visus.doctor.remedies import Treatment
+
+SETS = ["model=cnn", "model.width=8", "model.stages=2", "training.threads=1", "training.precision=float32",
+        "training.epochs=8", "data.validation=0.25", "training.checkpoint_every=none", "seed=3"]  # fmt: skip
+SLOW = ["schedule={name='one-cycle', warmup=0.98, start=0.0001}"]
+HARMLESS = ["optimizer.momentum=0.965"]
+
+
+def train(folder, *sets, **how):
+    return api.train("digits", out=folder, set=[*SETS, *sets], **how)
+
+
+def kinds(run, kind):
+    return ledger.select(ledger.read(run.folder), kind)
+
+
+def same(run, other):
+    one, two = (load_file(r.folder / "model.safetensors") for r in (run, other))
+    return one.keys() == two.keys() and all(one[k].equal(two[k]) for k in one)
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("race") / "raced", *SLOW)
+
+
+def test_a_rival_that_wins_is_the_run(raced, tmp_path):
+    """Bit for bit the run that had the remedy from the first step on: no step is lost or repeated."""
+    (trial,) = kinds(raced, "trial")
+    assert trial["kept"] and trial["race"] and trial["edits"] == ["schedule=one-cycle"]
+    assert trial["interval"][0] > 0 and trial["control"]["x"] == trial["treatment"]["x"]
+    known = train(tmp_path / "known", "schedule=one-cycle", cure=False)
+    assert same(raced, known)
+    assert raced.metrics["validation_error"] == known.metrics["validation_error"]
+    epochs = [line["epoch"] for line in ledger.history(raced.lines) if line["kind"] == "epoch"]
+    assert sorted(set(epochs)) == list(range(1, 9))
+
+
+def test_a_race_costs_what_the_rival_ran(raced):
+    race = next(x for x in kinds(raced, "stage") if x["name"] == "race")
+    steps = ledger.last(raced.lines, "plan")["steps"]
+    assert race["evidence"]["steps_spent"] <= 0.2 * steps
+    assert not (raced.folder / racing.FOLDER).exists()
+    page = (raced.folder / "report.html").read_text()
+    assert "The rival is the run from here on." in page and "In a race the run itself" in page
+
+
+def test_a_rival_that_does_not_win_leaves_no_trace(tmp_path):
+    run, plain = train(tmp_path / "r", *HARMLESS), train(tmp_path / "p", *HARMLESS, cure=False)
+    trials = [line for line in kinds(run, "trial") if line.get("race")]
+    assert trials and not any(line["kept"] for line in kinds(run, "trial"))
+    assert same(run, plain) and not (run.folder / racing.FOLDER).exists()
+
+
+def start(folder):
+    command = [sys.executable, "-m", "visus.cli", "train", "digits", "--out", str(folder)]
+    for edit in (*SETS, *SLOW):
+        command += ["--set", edit]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("moment", ["rival", "trial", "restart"])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_cut_off_in_its_race_ends_the_same(raced, tmp_path, moment, sent):
+    folder, child = tmp_path / "cut", None
+
+    def seen():
+        lines = ledger.read(folder) if (folder / ledger.NAME).exists() else []
+        if moment == "rival":
+            return (folder / racing.FOLDER / ledger.NAME).exists()
+        return any(x["kind"] == moment or (moment == "restart" and x.get("restart")) for x in lines)
+
+    child = start(folder)
+    for _ in range(6000):
+        if seen():
+            break
+        time.sleep(0.01)
+        assert child.poll() is None, "it ended before it was cut off"
+    child.send_signal(sent)
+    child.wait()
+    run = api.Run(folder) if child.returncode == 0 else api.train("digits", resume=folder)
+    assert same(raced, run)
+
+
+def session(steps=1000, task="classification") -> Any:
+    recipe = SimpleNamespace(task=SimpleNamespace(name=task))
+    return SimpleNamespace(plan=SimpleNamespace(steps=steps), recipe=recipe)
+
+
+def asked(limit=None) -> Any:
+    return SimpleNamespace(training=SimpleNamespace(time_limit=limit))
+
+
+def odd(prior=PLAIN, **more):
+    return Treatment(("jitter=auto",), "why", prior, "a", "A", prior=prior, **more)
+
+
+def test_when_there_is_a_race():
+    rival = Treatment(("jitter=none",), "why", 0.6, "b", "B", prior=0.6)
+    race = racing.planned(session(), asked(), [odd(), rival], 250.0)
+    assert race is not None and race.treatments == [odd(), rival] and race.share == racing.SHORTER
+    alone = racing.planned(session(), asked(), [odd()], 250.0)
+    assert alone is not None and alone.share == racing.SHARE
+    assert racing.planned(session(), asked(60.0), [odd()], 250.0) is None  # a time limit
+    assert racing.planned(session(), asked(), [odd()], 150.0) is None  # too little is left
+    assert racing.planned(session(), asked(), [odd(0.5)], 250.0) is None  # not odd enough
+    assert racing.planned(session(), asked(), [odd(findings=("relu-dead",))], 250.0) is None
+    assert racing.planned(session(task="regression"), asked(), [odd()], 250.0) is None
+    assert racing.planned(session(), asked(), [], 250.0) is None
+
+
+def lane(errors, n=1000) -> Any:
+    data = SimpleNamespace(validation=SimpleNamespace(targets=torch.arange(n) % 10))
+    rows = [(torch.arange(n) < e * n).double() for e in errors]
+    return racing.Lane(SimpleNamespace(dataset=data), 0.18, list(range(1, 5)), rows)  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("run", "rival", "keys", "kept"),
+    [
+        (0.5, 0.4, "schedule", True),
+        (0.5, 0.47, "schedule", False),  # within the luck of a training
+        (0.5, 0.52, "schedule", False),
+        (0.5, 0.445, "schedule", True),
+        (0.5, 0.445, "jitter", False),  # what regularizes less learns faster at first
+        (0.9, 0.845, "jitter", True),  # the run has learned nothing so far
+    ],
+)
+def test_who_wins(run, rival, keys, kept):
+    treatment = Treatment((f"{keys}=x",), "why", 0.7, "a", "A", prior=0.7)
+    race = racing.Race([treatment], 0.18, lane([run] * 4))
+    arm = lane([rival] * 4).arm(treatment.edits, 4.0)
+    verdict = racing._verdict(race, treatment, arm, 180)
+    assert verdict.kept is kept and verdict.difference is not None
+    assert (verdict.difference.low > 0) or not kept
