@@ -43,8 +43,8 @@ def _flags() -> list[str]:
 
 def library() -> str:
     """The file name of the node: by torch, Python and the sources."""
-    versions = f"{torch.__version__} {sys.version} {_flags()}"
-    digest = hashlib.sha256(versions.encode())
+    build_of = torch.__version__, torch.version.git_version, torch.compiled_with_cxx11_abi()
+    digest = hashlib.sha256(f"{build_of} {sys.version} {FLAGS}".encode())
     for path in (SOURCE, build.SOURCES / "args.h"):
         digest.update(path.read_bytes())
     return f"libvisus-node-{digest.hexdigest()[:12]}.so"

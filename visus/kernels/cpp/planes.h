@@ -8,6 +8,11 @@ namespace visus {
 
 constexpr int64_t TILE = 4096;  // numbers that are summed before the sum goes on in float64
 
+constexpr double FAR = 16;  // squares of how far a shift was off, in variances, from which a tile is read again
+
+// Sums stay in registers only where the compiler sees which: loops over them are unrolled, and no
+// index of them is left to the run.
+#define VISUS_FOUR _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++)
 
 // Count, mean and sum of squared deviations, merged by Chan, Golub and LeVeque 1983, (2.1).
 struct Moments {
@@ -35,28 +40,31 @@ template <class T> struct Planes {
 
   // ---- one contiguous plane ------------------------------------------------------------
 
-  static VISUS_INLINE void tile(const T* x, int64_t n, int64_t ahead, Moments& into) {
-    V s[4] = {};
-    int64_t i = 0;
-    for (; i + 4 * L <= n; i += 4 * L)
-      for (int j = 0; j < 4; j++) { soon(x + i + j * L, ahead); s[j] += load(x + i + j * L); }
-    for (; i + L <= n; i += L) s[0] += load(x + i);
-    if (i < n) s[1] += load(x + i, int(n - i));
-    A k = total((s[0] + s[1]) + (s[2] + s[3])) / A(n);
-    V d1[4] = {}, d2[4] = {};
-    for (i = 0; i + 4 * L <= n; i += 4 * L)
-      for (int j = 0; j < 4; j++) { V d = load(x + i + j * L) - k; d1[j] += d; d2[j] += d * d; }
-    for (; i + L <= n; i += L) { V d = load(x + i) - k; d1[0] += d; d2[0] += d * d; }
-    if (i < n) { V d = only<A>(load(x + i, int(n - i)) - k, int(n - i)); d1[1] += d; d2[1] += d * d; }
-    double m = total((d1[0] + d1[1]) + (d1[2] + d1[3]));
-    double v = total((d2[0] + d2[1]) + (d2[2] + d2[3]));
-    double inverse = 1.0 / double(n);
-    into.merge(double(n), double(k) + m * inverse, v - m * m * inverse);
+  // One reading of a tile about k, a number near its mean. Where k was far off, next to how far the
+  // numbers spread, the squares have lost digits: the tile, near by now, is read again about its mean.
+  static VISUS_INLINE void tile(const T* x, int64_t n, A k, int64_t ahead, Moments& into) {
+    const double inverse = 1.0 / double(n);
+    for (int again = 0;; again++, ahead = 0) {
+      V d1[4] = {}, d2[4] = {};
+      int64_t i = 0;
+      for (; i + 4 * L <= n; i += 4 * L) VISUS_FOUR { soon(x + i + j * L, ahead); V d = load(x + i + j * L) - k; d1[j] += d; d2[j] += d * d; }
+      for (; i + L <= n; i += L) { V d = load(x + i) - k; d1[0] += d; d2[0] += d * d; }
+      if (i < n) { V d = only<A>(load(x + i, int(n - i)) - k, int(n - i)); d1[1] += d; d2[1] += d * d; }
+      const double m = total((d1[0] + d1[1]) + (d1[2] + d1[3])), v = total((d2[0] + d2[1]) + (d2[2] + d2[3]));
+      const double off = m * m * inverse, square = v - off;
+      if (off > FAR * square && !again) { k = A(double(k) + m * inverse); continue; }
+      return into.merge(double(n), double(k) + m * inverse, square);
+    }
+  }
+  // The mean of the first numbers.
+  static VISUS_INLINE A near(const T* x, int64_t n) {
+    if (n < 4 * L) return total(load(x, int(std::min<int64_t>(n, L)))) / A(std::min<int64_t>(n, L));
+    return total((load(x) + load(x + L)) + (load(x + 2 * L) + load(x + 3 * L))) / A(4 * L);
   }
   // ahead: how far on the numbers lie that are read next
   static VISUS_APART void moments(const T* x, int64_t s, double& mean, double& var, int64_t ahead = TILE) {
     Moments all;
-    for (int64_t i = 0; i < s; i += TILE) tile(x + i, std::min(TILE, s - i), ahead, all);
+    for (int64_t i = 0; i < s; i += TILE) tile(x + i, std::min(TILE, s - i), i ? A(all.mean) : near(x, s), ahead, all);
     mean = all.mean;
     var = std::max(all.square, 0.0) / double(s);
     if (all.square != all.square) var = all.square;
@@ -94,12 +102,12 @@ template <class T> struct Planes {
         h1[j] += h * d;
       };
       for (; i + 4 * L <= n; i += 4 * L)
-        for (int j = 0; j < 4; j++) {
+        VISUS_FOUR {
           soon(gt + i + j * L, ahead);
           soon(xt + i + j * L, ahead);
           f(load(gt + i + j * L), load(xt + i + j * L), j);
         }
-      for (int j = 0; i + L <= n; i += L, j++) f(load(gt + i), load(xt + i), j);
+      for (; i + L <= n; i += L) f(load(gt + i), load(xt + i), 0);
       if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 3);
       tg += exact((h0[0] + h0[1]) + (h0[2] + h0[3]));
       tx += exact((h1[0] + h1[1]) + (h1[2] + h1[3]));
