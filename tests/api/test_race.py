@@ -55,7 +55,7 @@ def test_a_rival_that_wins_is_the_run(raced, tmp_path):
 
 def test_a_race_costs_what_the_rival_ran(raced):
     race = next(x for x in kinds(raced, "stage") if x["name"] == "race")
-    steps = ledger.last(raced.lines, "plan")["steps"]
+    steps = kinds(raced, "plan")[-1]["steps"]
     assert race["evidence"]["steps_spent"] <= 0.2 * steps
     assert not (raced.folder / racing.FOLDER).exists()
     page = (raced.folder / "report.html").read_text()
@@ -100,9 +100,8 @@ def test_a_run_cut_off_in_its_race_ends_the_same(raced, tmp_path, moment, sent):
     assert same(raced, run)
 
 
-def session(steps=1000, task="classification") -> Any:
-    recipe = SimpleNamespace(task=SimpleNamespace(name=task))
-    return SimpleNamespace(plan=SimpleNamespace(steps=steps), recipe=recipe)
+def session(steps=1000) -> Any:
+    return SimpleNamespace(plan=SimpleNamespace(steps=steps))
 
 
 def asked(limit=None) -> Any:
@@ -123,7 +122,6 @@ def test_when_there_is_a_race():
     assert racing.planned(session(), asked(), [odd()], 150.0) is None  # too little is left
     assert racing.planned(session(), asked(), [odd(0.5)], 250.0) is None  # not odd enough
     assert racing.planned(session(), asked(), [odd(findings=("relu-dead",))], 250.0) is None
-    assert racing.planned(session(task="regression"), asked(), [odd()], 250.0) is None
     assert racing.planned(session(), asked(), [], 250.0) is None
 
 

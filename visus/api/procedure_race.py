@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import shutil
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ HEAD_START = 0.02  # gain that a remedy owes to learning faster, where it regula
 REGULARIZERS = ("regularization.", "jitter", "model.dropout", "loss.label_smoothing")
 LEARNED = 0.95  # of the error of chance: a run above it has learned nothing so far
 DEAREST = 1.2  # a race costs at most so many times the budget, where a step of the rival costs more
-ERRING = ("classification", "dichotomy")  # tasks whose answers are right or wrong
 NOT_COPIED = {"checkpoint", "resume", "stop", "note", "end"}
 
 
@@ -95,8 +95,6 @@ def planned(
     """
     first = together(found) or next(iter(found), None)
     if first is None or first.prior < PLAIN or first.findings or asked.training.time_limit:
-        return None
-    if session.recipe.task.name not in ERRING:
         return None
     rivals = [t for t in first.rivals(found) if not t.findings][:1]
     share = SHORTER if rivals else SHARE
@@ -194,8 +192,10 @@ def _wrong(session: training.Session) -> Tensor:
 
 
 def _chance(session: training.Session) -> float:
-    """The error of always saying the largest class of validation."""
+    """The error of always saying the largest class of validation; infinite where there are none."""
     targets = session.dataset.validation.targets
+    if targets.ndim != 1 or targets.is_floating_point():
+        return inf
     return 1.0 - float(torch.unique(targets, return_counts=True)[1].max()) / len(targets)
 
 
@@ -218,11 +218,8 @@ def said(trials: list[Trial], kept: Trial | None, share: float) -> str:
     """What was decided, in a line."""
     if kept is None or kept.difference is None:
         return f"{trials[-1].reason}: {', '.join(trials[-1].treatment.edits)}; the run goes on, the race took {share:.0%} of it"
-    gap = kept.difference
-    return (
-        f"kept {', '.join(kept.treatment.edits)}: {gap.mean:.1%} fewer errors on validation after {kept.steps} steps "
-        f"({gap.low:.1%} to {gap.high:.1%}); the rival goes on as the run"
-    )
+    edits, after = ", ".join(kept.treatment.edits), f"after {kept.steps} steps"
+    return f"kept {edits}: {kept.difference.said} {after}; the rival goes on as the run"
 
 
 def leave(folder: Path) -> None:

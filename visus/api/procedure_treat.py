@@ -163,10 +163,7 @@ def _said(kept: Trial | None, trials: list[Trial], cost: float, steps: int) -> s
         return f"no remedy kept: {tail}"
     gap = kept.difference
     assert gap is not None
-    return (
-        f"kept {', '.join(kept.treatment.edits)}: {gap.mean:.1%} fewer errors on validation "
-        f"({gap.low:.1%} to {gap.high:.1%}); {tail}"
-    )
+    return f"kept {', '.join(kept.treatment.edits)}: {gap.said}; {tail}"
 
 
 def edits(past: list[Line]) -> list[str]:

@@ -30,6 +30,12 @@ class Difference:
         """Whether the whole interval lies on the side of the control."""
         return self.high < 0
 
+    @property
+    def said(self) -> str:
+        """The difference in points, with its interval."""
+        mean, low, high = (100 * value for value in (self.mean, self.low, self.high))
+        return f"{mean:.1f} points less validation error ({low:.1f} to {high:.1f})"
+
 
 def paired(
     control: Sequence[Sequence[float]], treated: Sequence[Sequence[float]], *, arms: int = 1,

@@ -156,14 +156,14 @@ def _effect(line: Line) -> Markup | None:
     ends = [words.finite(value) for value in bounds]
     if effect is None or len(ends) != 2 or None in ends:
         return None
-    dots = [Dot("fewer errors", effect, "train", ends[0], ends[1]), Dot("no effect", 0.0, "soft")]
+    dots = [Dot("less error", effect, "train", ends[0], ends[1]), Dot("no effect", 0.0, "soft")]
     # Room for the number behind the end of the interval.
     far = max(ends[1] or 0.0, 0.0) + 0.3 * abs((ends[1] or 0.0) - min(ends[0] or 0.0, 0.0))
     axis = Axis(
         "validation error of the control minus that of the treatment", words.percent, high=far
     )
-    chart = dot_chart("Fewer errors than the control", dots, axis)
-    return figure("Fewer errors than the control, with the 95 % interval", chart)
+    chart = dot_chart("Less error than the control", dots, axis)
+    return figure("Less error than the control, with the 95 % interval", chart)
 
 
 def _arm(value: Any) -> Any:
