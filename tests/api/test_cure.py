@@ -50,7 +50,7 @@ def test_a_healthy_recipe_is_left_alone(healthy, tmp_path):
     one, other = (load_file(run.folder / "model.safetensors") for run in (healthy, plain))
     assert all(one[k].equal(other[k]) for k in one)
     assert [line["name"] for line in kinds(healthy, "stage")] == [
-        "split", "data audit", "baseline", "first weights", "one batch", "first steps", "midway", "errors", "test",
+        "split", "data audit", "baseline", "first weights", "one batch", "first steps", "midway", "statistics", "errors", "test",
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from visus import ledger as book
 from visus import training
 from visus.api import procedure_checks as checks
 from visus.api import procedure_race as racing
+from visus.api import procedure_statistics as exact
 from visus.api import procedure_treat as treating
 from visus.api.procedure_errors import read_errors
 from visus.api.procedure_record import Record
@@ -53,6 +54,7 @@ class Case(Record):
         while True:
             session = self._open()
             if not self._examined(session):
+                self._statistics(session)
                 return session
 
     # Opening.
@@ -265,6 +267,19 @@ class Case(Record):
         return self._treat(
             "midway", session, symptoms, evidence, False, began, live=True, facts=facts
         )
+
+    def _statistics(self, session: training.Session) -> None:
+        """Exact statistics for the norms of the finished model, where they prove better."""
+        due = session.finished and session.world.size == 1 and not self.done("statistics")
+        if not due or self.cure == "off" or len(self.dataset.validation) < 20 or not exact.concerned(session.model):  # fmt: skip
+            return
+        began = time.monotonic()
+        trial, model = exact.tried(session)
+        if trial.kept:
+            treating.record(session, self.ledger, [trial], 0.0, self.ask, live=True)
+        if trial.kept:  # still, where someone was asked
+            session.exchange(model, trial.treated.error)
+        self.stage("statistics", exact.said(trial), {"steps_spent": 0.0}, began)
 
     def _broken(self, session: training.Session, error: NotFiniteError) -> bool:
         """The loss broke on the way: treat the last state that is kept, or give up."""

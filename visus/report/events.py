@@ -197,13 +197,9 @@ def trial(line: Line) -> str:
     verdict = "kept" if kept is True else "not kept" if kept is False else None
     edits = ", ".join(words.text(edit) for edit in words.listed(line.get("edits")))
     name = edits or words.text(line.get("remedy") or line.get("id"))
-    ends = [
-        words.finite(value) for value in [line.get("effect"), *words.listed(line.get("interval"))]
-    ]
-    mean, low, high = (
-        (100 * value for value in ends) if None not in ends and len(ends) == 3 else (None,) * 3
-    )  # type: ignore[operator]
-    gain = f"{mean:.1f} points less error ({low:.1f} to {high:.1f})" if mean is not None else None
+    known = [line.get("effect"), *words.listed(line.get("interval"))]
+    ends = [100 * value for end in known if (value := words.finite(end)) is not None]
+    gain = "{:.1f} points less error ({:.1f} to {:.1f})".format(*ends) if len(ends) == 3 else None
     return _and(f"trial of {lettering.cut(name, 80)}", verdict, gain)
 
 

@@ -142,6 +142,18 @@ class Session:
             model.facts = model.facts | {"task": model.task.described()}
         return model
 
+    def exchange(self, model: Trained, error: float) -> None:
+        """Put `model`, of the same network, in the place of the best one of a finished run."""
+        weights = model.state_dict()
+        self.best_facts = (self.best_facts or {}) | {"validation_error": error}
+        self._best = checkpoint.clones(weights)
+        if self.folder and self.world.main:
+            checkpoint.write(self.folder / BEST, weights, self.best_facts)
+            model = self.best()
+            model.facts["metrics"] = self.metrics()
+            save_trained(self.folder, model)
+            self.save()
+
     # How a run begins, goes on and ends.
 
     def _build(self, network: nn.Module | None, facts: dict[str, Any], spent: float) -> None:

@@ -16,7 +16,7 @@ from visus.report.story import Story
 
 TITLES = {
     "split": "Split", "baseline": "Baseline", "labels": "Labels", "first weights": "First weights",
-    "one batch": "One batch by heart", "first steps": "First steps", "race": "Race",
+    "one batch": "One batch by heart", "first steps": "First steps", "race": "Race", "statistics": "Statistics",
     "midway": "Midway",
     "broken": "The loss broke", "errors": "Reading the errors", "test": "Test", "data audit": "Data audit",
     "range test": "Range test",

@@ -52,7 +52,7 @@ def _outcome(story: Story, kept: list[Line], count: int) -> Markup:
     tried = words.some(count, "remedy was", "remedies were")
     if not kept:
         return tag("p", f"{tried} tried and none kept: the recipe is as it was.", class_="strong")
-    edits = [edit for line in kept for edit in words.listed(line.get("edits"))]
+    edits = [edit for line in kept for edit in words.listed(line.get("edits")) or [_title(line)]]
     steps = words.finite(story.last("plan").get("steps"))
     cost = sum(
         words.finite(dict(flat(line.get("evidence"))).get("steps_spent")) or 0.0
@@ -64,7 +64,7 @@ def _outcome(story: Story, kept: list[Line], count: int) -> Markup:
         else ""
     )
     final = story.best.get("validation_error")
-    last = kept[-1]
+    last = next((line for line in reversed(kept) if line.get("edits")), kept[-1])
     was = words.finite(last.get("control_error"))
     effect = (
         f" The run ended with a validation error of {words.percent(final)}"
@@ -72,7 +72,7 @@ def _outcome(story: Story, kept: list[Line], count: int) -> Markup:
         else ""
     )
     if effect and was is not None:
-        arm = "run after" if last.get("race") else "fork of"
+        arm = "run after" if last.get("race") or not last.get("edits") else "fork of"
         effect += f"; the untreated {arm} {words.some(last.get('steps'), 'step')} had {words.percent(was)}"
     parts = [f"{tried} tried, kept: ", *_codes(edits), ".", share, effect + "." if effect else ""]
     return tag("p", *parts, class_="strong")
@@ -94,7 +94,7 @@ def _card(line: Line) -> Markup:
     kept = line.get("kept")
     verdict = "kept" if kept is True else "not kept" if kept is False else "open"
     more = flat({key: value for key, value in line.items() if key not in TOLD})
-    title = line.get("title") or line.get("remedy") or line.get("id")
+    title = _title(line)
     edits = _codes(words.listed(line.get("edits")))
     return tag(
         "article",
@@ -111,6 +111,10 @@ def _card(line: Line) -> Markup:
     )
 
 
+def _title(line: Line) -> Any:
+    return line.get("title") or line.get("remedy") or line.get("id")
+
+
 def _symptom(line: Line) -> str:
     called = words.listed(line.get("findings"))
     found = f" Called for by {', '.join(words.text(name) for name in called)}." if called else ""
@@ -121,6 +125,7 @@ def _symptom(line: Line) -> str:
 def _verdict(line: Line) -> str:
     fresh = line.get("fresh") and not line.get("live")
     how = "The run starts again from step 0 with it." if fresh else "The run goes on with it."
+    how = "The model goes out with it." if not line.get("edits") else how
     how = "The rival is the run from here on." if line.get("race") else how
     reason = words.text(line["reason"])
     return f"{reason[:1].upper()}{reason[1:]}." + (f" {how}" if line.get("kept") is True else "")
