@@ -95,7 +95,7 @@ class Case(Record):
         first = self.done("first steps")
         if first is None:
             return session.step <= _first(session)
-        return bool(first["evidence"].get("rivals")) and self.done("race") is None
+        return bool(first["evidence"].get("rival")) and self.done("race") is None
 
     def _session(self, kept: list[str]) -> training.Session:
         # A run that goes on takes the recipe of its folder, where every "auto" has its value.
@@ -128,7 +128,7 @@ class Case(Record):
                 loop.close()
                 return True
             for _ in loop:
-                if self.race and self.race.reached(session) and self._raced(session):
+                if self.race and self.race.reached() and self._raced(session):
                     loop.close()
                     return True
                 if self._midway_due(session) and self._midway(session):
@@ -196,23 +196,27 @@ class Case(Record):
         self.race = racing.planned(session, self.asked, found, left)
         if self.race is None:
             return False
-        evidence["rivals"] = [", ".join(t.edits) for t in self.race.treatments]
+        evidence["rival"] = ", ".join(self.race.treatment.edits)
         evidence["steps_spent"] = 0.0
-        self.stage("first steps", f"the run learns; a rival with {evidence['rivals'][0]} is to show whether it could learn better", evidence, began)  # fmt: skip
+        self.stage("first steps", f"a rival with {evidence['rival']} is to show whether the run could learn better", evidence, began)  # fmt: skip
         return True
 
     def _raced(self, session: training.Session) -> bool:
-        """The rivals run to where the run stands; True where one of them takes its place."""
-        race, self.race = self.race, None
+        """The rival runs to where the run stands; True where it takes its place."""
+        race, began, past = self.race, time.monotonic(), self.past
         assert race is not None
-        began, past = time.monotonic(), self.past
-        trials, spent = racing.carry_out(race, session, self.asked, treating.edits(past), self.folder)  # fmt: skip
-        kept = treating.record(session, self.ledger, trials, spent, self.ask, race=True)
-        decided = racing.said(trials, kept, spent / session.plan.steps)
-        self.stage("race", decided, {"steps_spent": float(session.step) if kept else spent}, began)
-        if kept is None:
+        left = treating.BUDGET * session.plan.steps - treating.spent(past)
+        kept = treating.edits(past)
+        trial, cost = racing.carry_out(race, self.asked, kept, self.folder, left)
+        if trial is None:
+            return False  # still open: its second stage is due later
+        self.race = None
+        won = treating.record(session, self.ledger, [trial], cost, self.ask, race=True) is not None
+        decided = racing.said(trial, won, cost / session.plan.steps)
+        self.stage("race", decided, {"steps_spent": float(session.step) if won else cost}, began)
+        if not won:
             racing.leave(self.folder)
-        return kept is not None
+        return won
 
     def _treat(
         self, name: str, session: training.Session, symptoms: dict[str, float], evidence: dict[str, Any],

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -33,29 +33,14 @@ from visus.training.patient import Stopped, judges, step_cost
 from visus.training.session import BEST, RECIPE
 
 FOLDER = "race"  # of the rival, inside the run's
-SHARE, SHORTER = 0.18, 0.12  # of the training at which they are judged: one rival, or two in turn
-MARKS = (0.5, 0.84, 0.92, 1.0)  # parts of that share: at the first the hopeless are left
+STAGES = ((0.09, 0.15, 0.165, 0.18), (0.215, 0.2325, 0.25))  # shares of the training: marks
+JUDGED = 3  # marks, the newest, whose mean judges
 SPREAD = 0.02  # how far chance moves the difference, in the midst of a training
-HOPELESS = 0.1  # a rival this far behind at the first mark is left there
-HEAD_START = 0.02  # gain that a remedy owes to learning faster, where it regularizes less
-REGULARIZERS = ("regularization.", "jitter", "model.dropout", "loss.label_smoothing")
+HEAD_START = 0.02  # gain that a remedy owes to learning faster at first, where it makes that easier
+EASIER = ("jitter", "model.dropout", "loss.label_smoothing")
 LEARNED = 0.95  # of the error of chance: a run above it has learned nothing so far
 DEAREST = 1.2  # a race costs at most so many times the budget, where a step of the rival costs more
 NOT_COPIED = {"checkpoint", "resume", "stop", "note", "end"}
-
-
-@dataclass
-class Race:
-    """The rivals of a session, the likeliest first, and what was seen of the session so far."""
-
-    treatments: list[Treatment]
-    share: float
-    run: Lane | None = None
-
-    def reached(self, session: training.Session) -> bool:
-        """Look at the run where a mark is reached; whether that was the last one."""
-        self.run = self.run or Lane(session, self.share)
-        return self.run.reached()
 
 
 @dataclass
@@ -63,26 +48,38 @@ class Lane:
     """One runner: at each mark its step, and by validation image whether it is wrong."""
 
     session: training.Session
-    share: float
     steps: list[int] = field(default_factory=list)
     wrong: list[Tensor] = field(default_factory=list)
 
-    def reached(self) -> bool:
-        """Look where the next mark is reached; whether it was the last."""
-        session, seen = self.session, len(self.steps)
-        if seen < len(MARKS) and session.plan.done(session.step) >= MARKS[seen] * self.share:
+    def reached(self, stage: int) -> bool:
+        """Look where the next mark of the stages up to this is reached; whether it was the last."""
+        session, marks = self.session, [mark for part in STAGES[: stage + 1] for mark in part]
+        seen = len(self.steps)
+        if seen < len(marks) and session.plan.done(session.step) >= marks[seen]:
             self.steps.append(session.step)
             self.wrong.append(_wrong(session))
-        return len(self.steps) == len(MARKS)
+        return len(self.steps) == len(marks)
 
-    def arm(self, edits: tuple[str, ...], cost: float, ended: str = "") -> Arm:
-        """As a trial shows it; its answer is the mean of all marks but the first."""
-        arm = Arm(edits, cost=cost, ended=ended)
+    def arm(self, edits: tuple[str, ...], cost: float) -> Arm:
+        """As a trial shows it; its answer is the mean of the newest marks."""
+        arm = Arm(edits, cost=cost)
         arm.xs, arm.ys = list(self.steps), [float(wrong.mean()) for wrong in self.wrong]
-        if len(self.steps) == len(MARKS) and not ended:
-            mean = torch.stack(self.wrong[1:]).mean(0).tolist()
-            arm.answers[0] = Answers(mean, [])
+        arm.answers[0] = Answers(torch.stack(self.wrong[-JUDGED:]).mean(0).tolist(), [])
         return arm
+
+
+@dataclass
+class Race:
+    """The run, its rival under the treatment, and the stage of the race."""
+
+    treatment: Treatment
+    run: Lane
+    rival: Lane | None = None
+    stage: int = 0
+
+    def reached(self) -> bool:
+        """Look at the run where a mark is reached; whether the stage is over."""
+        return self.run.reached(self.stage)
 
 
 def planned(
@@ -96,53 +93,59 @@ def planned(
     first = together(found) or next(iter(found), None)
     if first is None or first.prior < PLAIN or first.findings or asked.training.time_limit:
         return None
-    rivals = [t for t in first.rivals(found) if not t.findings][:1]
-    share = SHORTER if rivals else SHARE
-    if share * (1 + len(rivals)) * session.plan.steps > left:
-        return None
-    return Race([first, *rivals], share)
+    return Race(first, Lane(session)) if STAGES[0][-1] * session.plan.steps <= left else None
 
 
 def carry_out(
-    race: Race, session: training.Session, asked: training.Recipe, kept: list[str], folder: Path
-) -> tuple[list[Trial], float]:  # fmt: skip
-    """Run the rivals in turn until one wins: the trials and what they cost in steps of the run.
+    race: Race, asked: training.Recipe, kept: list[str], folder: Path, left: float
+) -> tuple[Trial | None, float]:  # fmt: skip
+    """Run the rival to where the run stands: the trial, and what it cost in steps of the run.
 
-    Raises `Stopped` where a signal came meanwhile.
+    None where the race is still open and `left`, in steps, allows its second stage. Raises
+    `Stopped` where a signal came meanwhile.
     """
-    trials, spent = [], 0.0
-    for treatment in race.treatments:
-        arm, cost = _rival(race, treatment, session, asked, kept, folder)
-        spent += cost
-        trials.append(_verdict(race, treatment, arm, session.step))
-        if trials[-1].kept:
-            break
-    return trials, spent
-
-
-def _rival(
-    race: Race, t: Treatment, session: training.Session, asked: training.Recipe, kept: list[str], folder: Path
-) -> tuple[Arm, float]:  # fmt: skip
-    leave(folder)
-    own = session.recipe.training
-    machine = [f"training.threads={own.threads}", f"training.precision={own.precision}"]
+    session, t = race.run.session, race.treatment
     try:
-        recipe = asked.edited([*machine, *kept, *t.edits])
-        ledger = Ledger(_made(folder / FOLDER))
-        rival = training.Session(recipe, session.dataset, folder / FOLDER, ledger)
+        race.rival = _entered(race, asked, kept, folder)
     except VisusError as error:  # a network that cannot be built so
-        return Arm(t.edits, ended=f"cannot be tried: {str(error).split(';')[0]}"), 0.0
+        return _lost(race, f"cannot be tried: {str(error).split(';')[0]}"), 0.0
+    rival = race.rival.session
     dear = step_cost(rival) / step_cost(session)
-    least = race.share * session.plan.steps * dear
-    if least > DEAREST * BUDGET * session.plan.steps and not _quick(rival, race.share):
-        return Arm(t.edits, ended=f"not tried: a step of it costs {dear:.0f} of the run's"), 0.0
-    lane = Lane(rival, race.share)
-    ended = _raced(lane, race)
-    if rival.stopping and not ended:
+    if race.stage == 0 and STAGES[0][-1] * dear > DEAREST * BUDGET and not _quick(rival):
+        return _lost(race, f"not tried: a step of it costs {dear:.0f} of the run's"), 0.0
+    broken = _raced(race.rival, race.stage)
+    if rival.stopping:
         session.stop(rival.stopping)
         raise Stopped
     cost = rival.step * dear
-    return lane.arm(t.edits, cost, ended), cost
+    if broken:
+        return _lost(race, broken), cost
+    trial = _verdict(race, t, race.rival.arm(t.edits, cost), session.step)
+    ahead = trial.difference is not None and trial.difference.mean > LEAST
+    more = race.stage == 0 and STAGES[1][-1] * session.plan.steps * dear <= left
+    if not trial.kept and ahead and more:
+        race.stage = 1
+        return None, cost
+    return trial, cost
+
+
+def _entered(race: Race, asked: training.Recipe, kept: list[str], folder: Path) -> Lane:
+    """The rival at its start, or where it stood at the end of the first stage."""
+    session, place = race.run.session, folder / FOLDER
+    if race.rival:
+        again = training.Session(None, session.dataset, place, Ledger(place))
+        return replace(race.rival, session=again)
+    leave(folder)
+    own = session.recipe.training
+    machine = [f"training.threads={own.threads}", f"training.precision={own.precision}"]
+    recipe = asked.edited([*machine, *kept, *race.treatment.edits])
+    return Lane(training.Session(recipe, session.dataset, place, Ledger(_made(place))))
+
+
+def _lost(race: Race, why: str) -> Trial:
+    """A rival that never got to where it could be judged."""
+    run, t = race.run, race.treatment
+    return Trial(t, run.arm((), 0.0), Arm(t.edits, ended=why), None, False, why, run.steps[-1])
 
 
 def _made(folder: Path) -> Path:
@@ -150,32 +153,25 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _quick(rival: training.Session, share: float) -> bool:
+def _quick(rival: training.Session) -> bool:
     """Whether the race takes some seconds only: then a step may cost many of the run's."""
     epochs = rival.recipe.training.epochs
-    steps = rival.feed.per_epoch * (epochs if isinstance(epochs, int) else 20) * share
+    steps = rival.feed.per_epoch * (epochs if isinstance(epochs, int) else 20) * STAGES[0][-1]
     return steps * step_cost(rival) * 3 < 5e11  # operations, backward counted as twice forward
 
 
-def _raced(lane: Lane, race: Race) -> str:
-    """Train the rival to the last mark; why it did not get there, or nothing."""
-    rival, loop = lane.session, lane.session.run()
-    assert race.run is not None
+def _raced(lane: Lane, stage: int) -> str:
+    """Train the rival to the end of the stage; why it did not get there, or nothing."""
+    loop = lane.session.run()
     try:
         for _ in loop:
-            if lane.reached():
+            if lane.reached(stage):
                 break
-            if len(lane.wrong) == 1 and _behind(lane, race.run):
-                return f"abandoned after {rival.step} steps: far behind the run"
     except NotFiniteError as error:
-        return f"broke after step {rival.step}: {str(error).split(';')[0]}"
+        return f"broke after step {lane.session.step}: {str(error).split(';')[0]}"
     finally:
         loop.close()  # with a checkpoint, from which a winner goes on
     return ""
-
-
-def _behind(lane: Lane, run: Lane) -> bool:
-    return float(lane.wrong[0].mean()) > float(run.wrong[0].mean()) + HOPELESS
 
 
 def _wrong(session: training.Session) -> Tensor:
@@ -200,26 +196,25 @@ def _chance(session: training.Session) -> float:
 
 
 def _verdict(race: Race, t: Treatment, arm: Arm, step: int) -> Trial:
-    assert race.run is not None
     control = race.run.arm((), float(step))
-    if not arm.arrived:
-        return Trial(t, control, arm, None, False, arm.ended, step)
     rows = [[own.answers[0].errors] for own in (control, arm) if own.answers[0]]
-    gap = paired(rows[0], rows[1], arms=len(race.treatments), spread=SPREAD)
-    easier = any(key.startswith(REGULARIZERS) for key in t.keys)
+    gap = paired(rows[0], rows[1], arms=len(STAGES), spread=SPREAD)
+    easier = any(key.startswith(EASIER) for key in t.keys)
     owed = HEAD_START if easier and control.error < LEARNED * _chance(race.run.session) else 0.0
     if gap.low > owed and gap.mean > LEAST:
         return Trial(t, control, arm, gap, True, "ahead of the run itself, beyond noise", step)
-    sure = "no more than what regularizing less gains at first" if gap.better else "not beyond noise"  # fmt: skip
-    return Trial(t, control, arm, gap, False, f"ahead of the run itself, but {sure}" if gap.mean > 0 else "not ahead of the run itself", step)  # fmt: skip
+    sure = "no more than an easier task gains at first" if gap.better else "not beyond noise"
+    reason = f"ahead of the run itself, but {sure}" if gap.mean > 0 else "behind the run itself"
+    return Trial(t, control, arm, gap, False, reason, step)
 
 
-def said(trials: list[Trial], kept: Trial | None, share: float) -> str:
+def said(trial: Trial, kept: bool, share: float) -> str:
     """What was decided, in a line."""
-    if kept is None or kept.difference is None:
-        return f"{trials[-1].reason}: {', '.join(trials[-1].treatment.edits)}; the run goes on, the race took {share:.0%} of it"
-    edits, after = ", ".join(kept.treatment.edits), f"after {kept.steps} steps"
-    return f"kept {edits}: {kept.difference.said} {after}; the rival goes on as the run"
+    edits = ", ".join(trial.treatment.edits)
+    if not kept or trial.difference is None:
+        return f"{trial.reason}: {edits}; the run goes on, the race took {share:.0%} of it"
+    after = f"after {trial.steps} steps"
+    return f"kept {edits}: {trial.difference.said} {after}; the rival goes on as the run"
 
 
 def leave(folder: Path) -> None:
