@@ -85,7 +85,7 @@ class Case(Record):
             treating.restart(self.folder, self.ledger, why)
             return
         seen = {line["name"]: line for line in book.select(lines, "stage")}
-        told = [{k: v for k, v in seen[name].items() if k not in ("kind", "t")} | {"evidence": {}} for name in ("first steps", "race") if name in seen]  # fmt: skip
+        told = [{k: v for k, v in seen[name].items() if k not in ("kind", "t")} | {"evidence": {}, "again": True} for name in ("first steps", "race") if name in seen]  # fmt: skip
         racing.adopt(
             self.folder, self.ledger, "goes on as its rival, with " + ", ".join(kept), told
         )

@@ -90,9 +90,9 @@ def usual_schedule(chart: Chart) -> Treatment | None:
         or (name == "one-cycle" and options.get("start", 0.04) > 0.9)
     )
     weight = 0.7 if odd else 0.45 if name == "constant" else 0.2
-    return Treatment(
-        ("schedule=one-cycle",), f"the schedule '{name}' {options or ''}".strip(), weight
-    )
+    said = ", ".join(f"{key} {value}" for key, value in options.items())
+    why = f"the schedule is '{name}'" + (f" with {said}" if said else "")
+    return Treatment(("schedule=one-cycle",), why, weight)
 
 
 @remedy(cures=("loss-oscillating", "learning-rate-too-large"), fresh=False)

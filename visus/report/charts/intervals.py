@@ -12,6 +12,7 @@ from visus.report.charts.scale import Axis, Scale
 from visus.report.markup import tag
 
 MIDDLE = 560
+LETTER = 8.0  # pixels of a figure of the values, at most
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,22 @@ def _draw(width: float, title: str, dots: Sequence[Dot], axis: Axis) -> Markup:
 
 
 def _row(dot: Dot, x: Scale, y: float, box: Box) -> Markup:
-    at, axis = x(dot.value), x.axis
-    near_end = at > box.width - box.right - 74
-    span = None
+    at, said = x(dot.value), x.axis.format(dot.value)
+    span, low, high = None, at, at
     if dot.low is not None and dot.high is not None:
-        span = line(x(dot.low), y, x(dot.high), y, "span")
-        far = x(dot.low) if near_end else x(dot.high)
-    else:
-        far = at
-    place = (far - 10, "end") if near_end else (far + 10, "start")
+        low, high = x(dot.low), x(dot.high)
+        span = line(low, y, high, y, "span")
+    needed = 10 + LETTER * len(said)  # behind the bar, else before it, else above the dot
+    place: tuple[float, float, str] = (at, y - 9, "middle")
+    if high + needed <= box.width:
+        place = (high + 10, y + 4.5, "start")
+    elif low - needed >= box.left:
+        place = (low - 10, y + 4.5, "end")
     return tag(
         "g",
         words_at(4, y + 4, dot.name, "start", f"name c-{dot.color}"),
         span,
         tag("circle", cx=at, cy=float(y), r=5.5, class_="dot"),
-        words_at(place[0], y + 4.5, axis.format(dot.value), place[1], "value halo"),
+        words_at(place[0], place[1], said, place[2], "value halo"),
         class_=f"series c-{dot.color}",
     )

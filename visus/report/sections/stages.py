@@ -50,7 +50,7 @@ def _ordered(story: Story) -> list[Line]:
     """All stages, with the range test in the place where it was taken."""
     found = []
     for line in story.lines:
-        if line["kind"] == "stage":
+        if line["kind"] == "stage" and not line.get("again"):  # told again of a rival that won
             found.append(line)
         elif line["kind"] == "range-test" and line.get("reason"):
             found.append({"name": "range test", "decided": line["reason"], "evidence": {"rate": line.get("rate")}})  # fmt: skip
