@@ -14,7 +14,8 @@ from visus.kernels.cpp_backend import ACTS, DTYPES, PAST, address, function, lay
 from visus.kernels.normalize import Tensors
 from visus.kernels.torch_backend import computing
 
-FORM = struct.Struct("=16q2d")
+# The fields of `LayerArgs` in args.h.
+FORM = struct.Struct("=17q2d")
 
 
 def width(x: Tensor, axes: int) -> int:
@@ -31,11 +32,11 @@ class Plan:
     """What is the same in all calls for one shape, layout and dtype: `x` as rows of numbers (over
     `axes` last ones), or as pixels of channels (`axes` 0).
 
-    Channels-last input stays so where the rows are all but the first axis: then weight and bias
-    are laid out like a sample (`order`).
+    Channels-last input stays so where the rows are all but the first axis: then the kernel is told
+    how many channels there are, as weight and bias are laid out otherwise than a sample.
     """
 
-    __slots__ = ("dense", "head", "kind", "past", "permuted", "plain", "saved", "stride", "tail")
+    __slots__ = ("channels", "dense", "head", "kind", "past", "plain", "saved", "stride", "tail")
 
     def __init__(self, x: Tensor, axes: int, eps: float, act: str, alpha: float):
         pixels = axes == 0
@@ -44,7 +45,7 @@ class Plan:
         )  # rows as they are, always contiguous
         given, last = self._laid(x)
         self.dense, self.stride, self.kind = given is x, given.stride(), computing(x)
-        self.permuted = bool(not pixels and last and not given.is_contiguous())
+        self.channels = 0 if pixels or not last or given.is_contiguous() else x.shape[1]
         count = sets(x, axes)
         shape = 0, count, x.numel() // count, 1
         if pixels and not last:
@@ -60,15 +61,8 @@ class Plan:
         return x if self.dense else self._laid(x)[0]
 
     def order(self, t: Tensor | None) -> Tensor | None:
-        """A weight in the order of the numbers in memory."""
-        if t is None:
-            return None
-        t = t if t.dtype is self.kind else t.to(self.kind)
-        return t.movedim(0, -1).contiguous() if self.permuted else t.contiguous()
-
-    def back(self, t: Tensor | None) -> Tensor | None:
-        """The gradient of an ordered weight as that of the weight."""
-        return t.movedim(-1, 0) if self.permuted and t is not None else t
+        """A weight as the kernel takes it."""
+        return None if t is None else t.to(self.kind).contiguous()
 
     def alike(self, g: Tensor, x: Tensor) -> Tensor:
         """`g` in the layout of `x`."""
@@ -82,7 +76,7 @@ class Plan:
     def call(self, x: Tensor, g: int, y: Tensor, tensors: Tensors, grads: Tensors, saved: Tensor) -> None:  # fmt: skip
         """Forward, or with `g` backward, where y is dx."""
         _kernel()(FORM.pack(
-            *self.head, torch.get_num_threads(), self.past, x.data_ptr(), g, y.data_ptr(),
+            *self.head, torch.get_num_threads(), self.past, self.channels, x.data_ptr(), g, y.data_ptr(),
             *map(address, tensors), *map(address, grads), saved.data_ptr(), *self.tail,
         ))  # fmt: skip
 
@@ -127,4 +121,4 @@ def backward(
     ordered = [plan.order(t) for t in tensors]
     grads = [None if t is None else torch.empty_like(t) for t in ordered]
     plan.call(x, g.data_ptr(), dx, ordered, grads, saved)  # type: ignore[arg-type]
-    return dx, [plan.back(t) for t in grads] if plan.permuted else grads  # type: ignore[return-value]
+    return dx, grads  # type: ignore[return-value]

@@ -20,6 +20,7 @@ struct NormArgs {
 // A layer norm over rows of numbers or over the channels of pixels, see rows.cpp.
 struct LayerArgs {
   int64_t dtype, pixels, n, c, s, act, threads, past;  // rows: n rows of c numbers
+  int64_t channels;  // rows are (S, C) with so many channels and weights (C, S), or 0
   const void *x, *g;
   void* y;  // or dx
   const void *weight, *bias;

@@ -38,13 +38,13 @@ template <class T> struct Norm : Algebra<T> {
     const bool across = batch && !fixed;  // samples depend on each other
     const int64_t block = across ? std::max<int64_t>(1, std::min<int64_t>(C, NEAR / 2 / std::max<int64_t>(1, N * S * int64_t(sizeof(T)))))
                                  : G ? C / G : std::max<int64_t>(1, std::min<int64_t>(C, 32768 / (S * int64_t(sizeof(T)))));
-    reading = across ? C * S : std::min<int64_t>(block * S, TILE);
+    reading = across ? C * S : g && S > P::SMALL ? 0 : std::min<int64_t>(block * S, TILE);
     if (!last && (!across || C / block >= threads || threads == 1)) {
       int64_t wide = block;
       if (across) while (wide > 1 && (C + wide - 1) / wide < 2 * threads) wide = (wide + 1) / 2;
       if (across && threads > 1 && C % (wide * threads)) while (wide > 1 && ((C + wide - 1) / wide) % threads) wide--;
       const int64_t blocks = (C + wide - 1) / wide, items = across ? blocks : N * blocks;
-      if ((across ? N : 1) * wide * S * int64_t(sizeof(T)) * (g ? 2 : 1) <= BESIDE) ahead = wide * S;
+      if (reading && (across ? N : 1) * wide * S * int64_t(sizeof(T)) * (g ? 2 : 1) <= BESIDE) ahead = wide * S;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
       for (int64_t i = 0; i < items; i++) {
         int64_t n0 = across ? 0 : i / blocks, n1 = across ? N : n0 + 1;

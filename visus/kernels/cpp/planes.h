@@ -13,6 +13,9 @@ constexpr double FAR = 16;  // squares of how far a shift was off, in variances,
 // Sums stay in registers only where the compiler sees which: loops over them are unrolled, and no
 // index of them is left to the run.
 #define VISUS_FOUR _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++)
+#define VISUS_ROWS _Pragma("GCC unroll 4") for (int r = 0; r < R; r++)
+#define VISUS_EACH _Pragma("GCC unroll 4") for (int v = 0; v < W; v++)
+#define VISUS_HERE __attribute__((always_inline))
 
 // Count, mean and sum of squared deviations, merged by Chan, Golub and LeVeque 1983, (2.1).
 struct Moments {
@@ -37,6 +40,9 @@ template <class T> struct Planes {
 
   // Ask for what the next cut will read.
   static VISUS_INLINE void soon(const T* p, int64_t ahead) { __builtin_prefetch(p + ahead); }
+
+  // Not before what is at work now leaves the nearest cache.
+  static VISUS_INLINE void later(const T* p, int64_t ahead) { __builtin_prefetch(p + ahead, 0, 2); }
 
   // ---- one contiguous plane ------------------------------------------------------------
 
@@ -89,35 +95,39 @@ template <class T> struct Planes {
     if (i < s) store(y + i, f(load(x + i, int(s - i))), int(s - i));
   }
 
+  // ahead: how far on the plane is that is read next, where they do not lie side by side, or 0:
+  // what goes on in memory is asked for by the processor itself, and better.
   template <int ACT> static VISUS_APART void sums(const T* g, const T* x, int64_t s, const Small<A>& k, A alpha, double& sg, double& sx, int64_t ahead) {
-    double tg = 0, tx = 0;
-    for (int64_t t = 0; t < s; t += TILE / 4) {
-      int64_t n = std::min(TILE / 4, s - t), i = 0;
-      const T *gt = g + t, *xt = x + t;
-      V h0[4] = {}, h1[4] = {};
-      auto f = [&](V gv, V xv, int j) {
-        V d = xv - k.hi;
-        V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
-        h0[j] += h;
-        h1[j] += h * d;
-      };
-      for (; i + 4 * L <= n; i += 4 * L)
-        VISUS_FOUR {
-          soon(gt + i + j * L, ahead);
-          soon(xt + i + j * L, ahead);
-          f(load(gt + i + j * L), load(xt + i + j * L), j);
-        }
-      for (; i + L <= n; i += L) f(load(gt + i), load(xt + i), 0);
-      if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 3);
-      tg += exact((h0[0] + h0[1]) + (h0[2] + h0[3]));
-      tx += exact((h1[0] + h1[1]) + (h1[2] + h1[3]));
-    }
-    sg = tg;
-    sx = tx;
+    auto with = [&](auto far) VISUS_HERE {
+      double tg = 0, tx = 0;
+      for (int64_t t = 0; t < s; t += TILE / 4) {
+        int64_t n = std::min(TILE / 4, s - t), i = 0;
+        const T *gt = g + t, *xt = x + t;
+        V h0[4] = {}, h1[4] = {};
+        auto f = [&](V gv, V xv, int j) VISUS_HERE {
+          V d = xv - k.hi;
+          V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
+          h0[j] += h;
+          h1[j] += h * d;
+        };
+        for (; i + 4 * L <= n; i += 4 * L)
+          VISUS_FOUR {
+            if (far) soon(gt + i + j * L, ahead), soon(xt + i + j * L, ahead);
+            f(load(gt + i + j * L), load(xt + i + j * L), j);
+          }
+        for (; i + L <= n; i += L) f(load(gt + i), load(xt + i), 0);
+        if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 3);
+        tg += exact((h0[0] + h0[1]) + (h0[2] + h0[3]));
+        tx += exact((h1[0] + h1[1]) + (h1[2] + h1[3]));
+      }
+      sg = tg;
+      sx = tx;
+    };
+    if (ahead) with(std::true_type()); else with(std::false_type());
   }
 
   template <int ACT> static VISUS_APART void write(const T* g, const T* x, T* dx, int64_t s, const Small<A>& k, A alpha, bool past, int64_t ahead) {
-    auto f = [&](V gv, V xv) {
+    auto f = [&](V gv, V xv) VISUS_HERE {
       V d = xv - k.hi;
       V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
       return h * k.p + (d * k.q + k.r);
@@ -127,9 +137,13 @@ template <class T> struct Planes {
       while (i < s && (uintptr_t(dx + i) & (sizeof(T) * L - 1))) i++;
       if (i && i < L) store(dx, f(load(g, int(i)), load(x, int(i))), int(i)); else if (i) { past = false; i = 0; }
     }
+    if (ahead)
+      for (; i + L <= s; i += L) {
+        soon(g + i, ahead), soon(x + i, ahead);
+        V v = f(load(g + i), load(x + i));
+        if (past) stream(dx + i, v); else store(dx + i, v);
+      }
     for (; i + L <= s; i += L) {
-      soon(g + i, ahead);
-      soon(x + i, ahead);
       V v = f(load(g + i), load(x + i));
       if (past) stream(dx + i, v); else store(dx + i, v);
     }
@@ -263,6 +277,10 @@ template <class T> struct Planes {
     int64_t j = 0;
     for (; j + L <= c; j += L) f(j, std::integral_constant<int, L>());
     if (j < c) f(j, int(c - j));
+  }
+  template <class F> static VISUS_INLINE void between(int64_t j, int64_t end, F f) {
+    for (; j + L <= end; j += L) f(j, std::integral_constant<int, L>());
+    if (j < end) f(j, int(end - j));
   }
   template <class P, class N> static VISUS_INLINE V at(const P* p, N n) {
     if constexpr (std::is_same_v<N, int>) return load(p, n); else return load(p);

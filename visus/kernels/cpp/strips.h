@@ -5,8 +5,6 @@
 
 namespace visus {
 
-#define VISUS_EACH _Pragma("GCC unroll 4") for (int v = 0; v < W; v++)
-
 template <class T> struct Strips : Planes<T> {
   typedef Planes<T> P;
   typedef typename P::A A;

@@ -100,29 +100,25 @@ struct Pass {
   Tensor x, y, saved;  // x densely stored; y or dx
   Tensor small[MOST];  // as the kernel takes them
   int64_t n, c, s;     // rows of layer norm: n sets of c numbers
-  bool last, permuted = false;
+  int64_t channels = 0;  // of channels-last rows
+  bool last;
 
   Pass(const Call& call, const Tensor& given, const Tensor* tensors) : call(call), job(*call.job) {
     const int64_t dims = given.dim();
     x = dense(given, !job.rows || !job.axes || (job.axes == dims - 1 && dims > 2));
     y = empty(x.sizes(), x.strides(), x.scalar_type());
     if (job.rows && job.axes) {
-      permuted = !x.is_contiguous(), last = false;
+      channels = x.is_contiguous() ? 0 : x.size(1), last = false;
       c = c10::multiply_integers(x.sizes().slice(dims - job.axes));
       n = x.numel() / c, s = 1;
     } else {
       n = x.size(0), c = x.size(1), s = x.numel() / (n * c);
       last = !x.is_contiguous() || s == 1;
     }
-    for (int64_t k = 0; k < job.takes; k++) small[k] = ordered(tensors[k]);
+    for (int64_t k = 0; k < job.takes; k++)
+      if (tensors[k].defined()) small[k] = (tensors[k].scalar_type() == computing(x) ? tensors[k] : tensors[k].to(computing(x))).contiguous();
   }
 
-  // A weight in the order of the numbers in memory.
-  Tensor ordered(const Tensor& t) const {
-    if (!t.defined()) return t;
-    const Tensor kind = t.scalar_type() == computing(x) ? t : t.to(computing(x));
-    return permuted ? kind.movedim(0, -1).contiguous() : kind.contiguous();
-  }
   static void* at(const Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullptr; }
 
   int64_t own() const { return job.groups ? n * job.groups : job.constant == 1 ? 0 : n * c; }
@@ -144,7 +140,7 @@ struct Pass {
   void run_rows(const Tensor& g, const Tensor* grads, int64_t threads, int64_t streamed) const {
     const bool pixels = !job.axes && !last;
     const visus::LayerArgs args{
-        code(x.scalar_type()), pixels, pixels ? n : sets(), c, pixels ? s : 1, call.act, threads, streamed, at(x), at(g), at(y),
+        code(x.scalar_type()), pixels, pixels ? n : sets(), c, pixels ? s : 1, call.act, threads, streamed, channels, at(x), at(g), at(y),
         at(small[0]), at(small[1]), at(grads[0]), at(grads[1]), at(saved), job.eps, call.alpha};
     layer(&args);
   }
@@ -183,7 +179,7 @@ struct Normalize : torch::autograd::Node {
     const Tensor none[2];
     pass.run(alike(given[0], pass.x), grads, none, 0.0);
     variable_list out{pass.y};
-    for (int64_t k = 0; k < call.job->learns; k++) out.push_back(pass.permuted && grads[k].defined() ? grads[k].movedim(-1, 0) : grads[k]);
+    out.insert(out.end(), grads, grads + call.job->learns);
     return out;
   }
 
