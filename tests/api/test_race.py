@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 
 from visus import api, ledger
 from visus.api import procedure_race as racing
-from visus.api.procedure_treat import PLAIN
+from visus.api.procedure_treat import PLAIN, called
+from visus.data import prepare
 from visus.doctor.remedies import Treatment
+from visus.training import Session, load_recipe
 
 SETS = ["model=cnn", "model.width=8", "model.stages=2", "training.threads=1", "training.precision=float32",
         "training.epochs=8", "data.validation=0.25", "training.checkpoint_every=none", "seed=3"]  # fmt: skip
@@ -156,3 +158,13 @@ def test_who_wins(run, rival, keys, kept):
     verdict = racing._verdict(race, treatment, arm, 180)
     assert verdict.kept is kept and verdict.difference is not None
     assert (verdict.difference.low > 0) or not kept
+
+
+def test_what_fell_behind_in_a_race_is_not_tried_again(tmp_path):
+    """AdamW's rate a hundred times too large, and yet it learns: squeezed forks would lower it."""
+    lines = [{"kind": "trial", "edits": ["optimizer.rate=0.025"], "race": True, "effect": -0.1, "live": False}]  # fmt: skip
+    recipe = load_recipe(None, [*SETS, "optimizer.rate=0.6"])
+    patient = Session(recipe, prepare("digits", seed=3))
+    for past, tried in ((lines, False), ([], True)):
+        found, _ = called(patient, recipe, past, {}, {}, True, 0.5, None)
+        assert any(t.name == "rate-usual" for t in found) is tried

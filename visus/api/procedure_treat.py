@@ -77,6 +77,9 @@ def called(
     # What lost on fresh weights may win on living ones: many a harm shows late.
     lines = [line for line in book.select(past, "trial") if bool(line.get("live")) == live]
     tried = {tuple(line.get("edits", ())) for line in lines}
+    # But not what fell behind in a race: that was longer, and squeezed nothing.
+    races = [line for line in book.select(past, "trial") if line.get("race")]
+    tried |= {tuple(line["edits"]) for line in races if (line.get("effect") or 0.0) < 0}
     found = [t for t in prescribe(known, least=least, live=live) if t.edits not in tried]
     return found, tried
 
