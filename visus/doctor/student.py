@@ -100,9 +100,12 @@ class Student:
         return torch.optim.Adam(params, lr=rate, **_fused(params))
 
     def _mean(self, scores: list[Score]) -> float:
-        price = self.host.schedule.price(min(64 / self.batch, 1.0)) + PLAY
+        rows = min(64, 2 * self.rows)  # to measure must not cost more than to learn
+        price = self.host.schedule.price(min(rows / self.batch, 1.0)) + PLAY
         self.host.schedule.pay("trials", len(scores) * price)
-        values = [float(self.shadow.play(s, rows=self._rows(s, 64), same=False)[0]) for s in scores]
+        values = [
+            float(self.shadow.play(s, rows=self._rows(s, rows), same=False)[0]) for s in scores
+        ]
         return sum(values) / len(values)
 
     def _train(self, optimizer, learn: list[Score], ask: list[Score]) -> float:
