@@ -38,7 +38,7 @@ template <class T> struct Norm : Algebra<T> {
     const bool across = batch && !fixed;  // samples depend on each other
     const int64_t block = across ? std::max<int64_t>(1, std::min<int64_t>(C, NEAR / 2 / std::max<int64_t>(1, N * S * int64_t(sizeof(T)))))
                                  : G ? C / G : std::max<int64_t>(1, std::min<int64_t>(C, 32768 / (S * int64_t(sizeof(T)))));
-    reading = across ? C * S : g && S > P::SMALL ? 0 : std::min<int64_t>(block * S, TILE);
+    reading = across ? C * S : g ? 0 : std::min<int64_t>(block * S, TILE);
     if (!last && (!across || C / block >= threads || threads == 1)) {
       int64_t wide = block;
       if (across) while (wide > 1 && (C + wide - 1) / wide < 2 * threads) wide = (wide + 1) / 2;
@@ -154,13 +154,13 @@ template <class T> struct Norm : Algebra<T> {
     const int64_t D = C / G, c = q * D, o = (n * C + c) * S;
     const double mean = a.mean[n * G + q], i = a.inverse[n * G + q], low = mean - double(A(mean)), size = double(D) * double(S);
     double *sg = first(n) + c, *sx = second(n) + c, h = 0, hd = 0;
-    P::template small_sums<ACT>(g + o, x + o, D, S, [&](int64_t k) { return affine(c + k, mean, i); }, A(a.alpha), sg, sx, D * S);
+    P::template small_sums<ACT, false>(g + o, x + o, D, S, [&](int64_t k) { return affine(c + k, mean, i); }, A(a.alpha), sg, sx, 0);
     for (int64_t k = 0; k < D; k++) {
       sx[k] -= low * sg[k];
       h += weight(c + k) * sg[k], hd += weight(c + k) * sx[k];
     }
     const double slope = -i * i * i * hd / size, rest = -i * h / size - slope * low;
-    P::template small_write<ACT>(g + o, x + o, y + o, D, S, [&](int64_t k) {
+    P::template small_write<ACT, false>(g + o, x + o, y + o, D, S, [&](int64_t k) {
       Small<A> s = affine(c + k, mean, i);
       s.q = A(slope), s.r = A(rest);
       return s;

@@ -177,12 +177,12 @@ template <class T> struct Planes {
   }
   template <int ACT> static void sums_planes(const T* g, const T* x, int64_t planes, int64_t s, const Wide& k, A alpha, double* sg, double* sx, int64_t ahead) {
     auto of = [&](int64_t c) { return number(k, c); };
-    if (s <= SMALL) return small_sums<ACT>(g, x, planes, s, of, alpha, sg, sx, ahead);
+    if (s <= SMALL) return ahead ? small_sums<ACT, true>(g, x, planes, s, of, alpha, sg, sx, ahead) : small_sums<ACT, false>(g, x, planes, s, of, alpha, sg, sx, 0);
     for (int64_t c = 0; c < planes; c++) sums<ACT>(g + c * s, x + c * s, s, of(c), alpha, sg[c], sx[c], ahead);
   }
   template <int ACT> static void write_planes(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Wide& k, A alpha, bool past, int64_t ahead) {
     auto of = [&](int64_t c) { return number(k, c); };
-    if (s <= SMALL) return small_write<ACT>(g, x, dx, planes, s, of, alpha, past, ahead);
+    if (s <= SMALL) return ahead ? small_write<ACT, true>(g, x, dx, planes, s, of, alpha, past, ahead) : small_write<ACT, false>(g, x, dx, planes, s, of, alpha, past, 0);
     for (int64_t c = 0; c < planes; c++) write<ACT>(g + c * s, x + c * s, dx + c * s, s, of(c), alpha, past, ahead);
   }
 
@@ -197,13 +197,13 @@ template <class T> struct Planes {
       V t[4] = {}, d1[4] = {}, d2[4] = {};
       for (int k = 0; k < many; k++) {
         V u[2] = {};
-        vectors(s, [&](int j, int64_t i, auto w) { const T* p = x + (c + k) * s + i; soon(p, ahead); u[j] += at(p, w); });
+        vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE { const T* p = x + (c + k) * s + i; soon(p, ahead); u[j] += at(p, w); });
         t[k] = u[0] + u[1];
       }
       const Some<A> shift = fold(t) * share;
       for (int k = 0; k < many; k++) {
         V u1[2] = {}, u2[2] = {};
-        vectors(s, [&](int j, int64_t i, auto w) {
+        vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE {
           V d = at(x + (c + k) * s + i, w) - shift[k];
           if constexpr (std::is_same_v<decltype(w), int>) d = only<A>(d, w);
           u1[j] += d;
@@ -225,14 +225,14 @@ template <class T> struct Planes {
     for (int64_t c = 0; c < planes; c++, x += s, y += s) {
       const Small<A> k = of(c);
       const V hi = all(k.hi), a = all(k.a), b = all(k.b);
-      vectors(s, [&](int, int64_t i, auto w) {
+      vectors(s, [&](int, int64_t i, auto w) VISUS_HERE {
         soon(x + i, ahead);
         put(y + i, act<ACT>((at(x + i, w) - hi) * a + b, alpha), w, past);
       });
     }
   }
 
-  template <int ACT, class F> static VISUS_APART void small_sums(const T* g, const T* x, int64_t planes, int64_t s, F of, A alpha, double* sg, double* sx, int64_t ahead) {
+  template <int ACT, bool FURTHER, class F> static VISUS_APART void small_sums(const T* g, const T* x, int64_t planes, int64_t s, F of, A alpha, double* sg, double* sx, int64_t ahead) {
     for (int64_t c = 0; c < planes; c += 4) {
       const int many = int(std::min<int64_t>(4, planes - c));
       V t0[4] = {}, t1[4] = {};
@@ -240,9 +240,8 @@ template <class T> struct Planes {
         const Small<A> n = of(c + k);
         const V hi = all(n.hi), a = all(n.a), b = all(n.b);
         V h0[2] = {}, h1[2] = {};
-        vectors(s, [&](int j, int64_t i, auto w) {
-          soon(x + i, ahead);
-          soon(g + i, ahead);
+        vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE {
+          if (FURTHER) soon(x + i, ahead), soon(g + i, ahead);
           V d = at(x + i, w) - hi, v = at(g + i, w);
           V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, alpha);
           h0[j] += h;
@@ -255,14 +254,13 @@ template <class T> struct Planes {
     }
   }
 
-  template <int ACT, class F> static VISUS_APART void small_write(const T* g, const T* x, T* dx, int64_t planes, int64_t s, F of, A alpha, bool past, int64_t ahead) {
+  template <int ACT, bool FURTHER, class F> static VISUS_APART void small_write(const T* g, const T* x, T* dx, int64_t planes, int64_t s, F of, A alpha, bool past, int64_t ahead) {
     past = streams(dx, s, past);
     for (int64_t c = 0; c < planes; c++, x += s, g += s, dx += s) {
       const Small<A> k = of(c);
       const V hi = all(k.hi), a = all(k.a), b = all(k.b), p = all(k.p), q = all(k.q), r = all(k.r);
-      vectors(s, [&](int, int64_t i, auto w) {
-        soon(x + i, ahead);
-        soon(g + i, ahead);
+      vectors(s, [&](int, int64_t i, auto w) VISUS_HERE {
+        if (FURTHER) soon(x + i, ahead), soon(g + i, ahead);
         V d = at(x + i, w) - hi, v = at(g + i, w);
         V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, alpha);
         put(dx + i, h * p + (d * q + r), w, past);
