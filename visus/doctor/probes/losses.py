@@ -165,6 +165,8 @@ class Loss(Probe):
         if isinstance(found.value, torch.Tensor) and found.value.numel() == 1:
             s.add("loss", "data", step, float(found.value))
             s.add("loss", "total", step, float(loss))
+        if found.kwargs.get("by_hand") and (plain := written_out(found)) is not None:
+            s.add("loss", "turned", step, float(loss) / plain)
         s.add("batch", "size", step, found.input.shape[0] if found.input.ndim else 1)
         read_prediction(s, step, found, last_activation(tape, found.input, self.inside))
         self._keep(tape, loss, found)
@@ -203,6 +205,21 @@ class Loss(Probe):
 
 def _finite(tensor: torch.Tensor) -> bool:
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def written_out(found: DataLoss) -> float | None:
+    """The mean of the loss that a hand-written one looks like; None where it is another, or 0."""
+    guess, target = found.input.detach().float(), found.target
+    if not isinstance(target, torch.Tensor) or not guess.numel():
+        return None
+    if found.kind == "nll_loss":
+        known = guess.ndim == 2 and target.shape == guess.shape[:1] and float(guess.max()) <= 0
+        if not known or int(target.min()) < 0 or int(target.max()) >= guess.shape[1]:
+            return None
+        mean = -float(guess.gather(1, target[:, None]).mean())
+    else:
+        mean = float((guess - target).square().mean()) if target.shape == guess.shape else 0.0
+    return mean or None
 
 
 def read_prediction(s: Any, step: int, found: DataLoss, activation: str) -> None:

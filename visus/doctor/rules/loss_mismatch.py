@@ -48,6 +48,7 @@ class Seen:
         self.pairs = max(s.values("target", "pairs"), default=1.0)
         self.data, self.total = s.median("loss", "data"), s.median("loss", "total")
         self.numbers = _class_numbers(s)
+        self.turned = s.values("loss", "turned")
 
     @property
     def unit(self) -> bool:
@@ -83,9 +84,12 @@ CASES: list[Case] = [
         0.97,
     ),
     (
-        lambda x: x.data > 0 and x.total < -0.5 * x.data and not x.by_hand,
+        lambda x: (
+            (x.data > 0 and x.total < -0.5 * x.data and not x.by_hand)
+            or (bool(x.turned) and all(abs(v + 1) < 1e-3 for v in x.turned))
+        ),
         "The loss is turned round: backward climbs it.",
-        "remove the minus sign before the loss",
+        "change the sign of the loss",
         0.95,
     ),
     (
