@@ -1,6 +1,7 @@
 """Runs the command line: every expected failure is one line and an exit status.
 
-Exit status: 0 done, 1 the work failed (one line says why and what to do), 2 wrong usage.
+Exit status: 0 done, 1 the work failed (one line says why and what to do), 2 wrong usage, 130 Ctrl-C
+before there was anything to keep.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from visus.cli import interrupt
 from visus.cli.base import app, speaks
 from visus.errors import UsageError, VisusError
 
@@ -25,10 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _status(words: list[str], debug: bool) -> int:
+    interrupt.hold()
     try:
         return app(words, prog_name="visus", standalone_mode=False) or 0
     except KeyboardInterrupt:
-        return _fail("interrupted before a checkpoint existed; the same command starts again", 1)
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -43,9 +46,18 @@ def _status(words: list[str], debug: bool) -> int:
             return _fail(f"{error.format_message()} See 'visus --help'.", 2)  # type: ignore[attr-defined]
         if debug:
             raise
+        if interrupt.heard:  # its KeyboardInterrupt became something else on the way up
+            return _interrupted()
         return _fail(
             f"{type(error).__name__}: {error}; this is a fault of visus, --debug shows where", 1
         )
+    finally:
+        interrupt.release()
+
+
+def _interrupted() -> int:
+    text = "interrupted before a checkpoint existed; the same command starts again"
+    return _fail(text, interrupt.STATUS)
 
 
 def _fail(text: str, status: int) -> int:

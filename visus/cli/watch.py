@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from visus.cli import interrupt
 from visus.cli.base import app
 
 
@@ -23,33 +26,43 @@ def watch(
     from visus import doctor
     from visus.doctor.letter import letter
     from visus.ledger import Ledger
-    from visus.report.bedside import Bedside
 
     for file, option in ((json_, "--json"), (report, "--report")):
         _writable(file, option)
-    console = _console()
-    with Bedside(console, script.name, max_steps) as view:
-        ledger = Ledger(on=[view])
-        told = ledger if report is not None or view.foot is not None else None  # else nobody reads
-        result = doctor.watch(
-            script, arguments or [], max_steps=max_steps, json_path=json_, ledger=told
-        )
+    run = doctor.watch  # reads in torch
+    interrupt.release()  # from here on Ctrl-C is the script's
+    with _view(script.name, max_steps) as view:
+        ledger = Ledger(on=[view] if view is not None else [])
+        told = ledger if report is not None or view is not None else None  # else nobody reads
+        result = run(script, arguments or [], max_steps=max_steps, json_path=json_, ledger=told)
     sys.stdout.flush()
     said = letter(result["findings"], steps=result["steps"], error=result["error"])
     last = {found["id"] for found in result["findings"]}
-    if gone := [name for name in view.found if name not in last]:
+    if gone := [name for name in (view.found if view is not None else ()) if name not in last]:
         said += f"\n\nSaid while it ran and not confirmed at the end: {', '.join(gone)}."
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    print(said, file=sys.stderr)
     if report is not None:
         _write(report, ledger.lines)
-        console.print(f"\nThe page: {report}", markup=False, highlight=False, soft_wrap=True)
+        print(f"\nThe page: {report}", file=sys.stderr)
     raise typer.Exit(result["status"])
 
 
-def _console() -> Any:
+def _view(name: str, steps: int | None) -> Any:
+    # The live view, where somebody sees it: to a pipe nothing is drawn, and rich is not read in.
+    if not _seen():
+        return nullcontext()
     from rich.console import Console
 
-    return Console(stderr=True)
+    from visus.report.bedside import Bedside
+
+    view = Bedside(Console(stderr=True), name, steps)
+    return view if view.foot is not None else nullcontext()
+
+
+def _seen() -> bool:
+    # Where rich may take standard error for a terminal; it is asked itself then.
+    asked = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JUPYTER_COLUMNS")
+    return sys.stderr.isatty() or any(name in os.environ for name in asked)
 
 
 def _writable(file: Path | None, option: str) -> None:
