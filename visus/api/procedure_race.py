@@ -122,8 +122,10 @@ def carry_out(
         return _lost(race, broken), cost
     trial = _verdict(race, t, race.rival.arm(t.edits, cost), session.step)
     ahead = trial.difference is not None and trial.difference.mean > LEAST
+    # A rate too large may lead while it is warmed up: it is judged near the height of its schedule.
+    unsettled = not trial.kept and (ahead or "optimizer.rate" in t.keys)
     more = race.stage == 0 and STAGES[1][-1] * session.plan.steps * dear <= left
-    if not trial.kept and ahead and more:
+    if unsettled and more:
         race.stage = 1
         return None, cost
     return trial, cost
