@@ -79,6 +79,37 @@ def wrong_labels_of_two():
     wrong_labels(2)
 
 
+def wrong_labels_in_train_alone():
+    """A third of the training labels drawn anew, those of validation right: nearly by heart."""
+    x, y, xv, yv = digits()
+    g = torch.Generator().manual_seed(5)
+    wrong = torch.rand(len(y), generator=g) < 0.35
+    y[wrong] = torch.randint(0, 10, (int(wrong.sum()),), generator=g)
+    model = mlp(64, 256, 10)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    for step, rows in enumerate(batches(len(x), 64, 300)):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+        if step % 23 == 22:
+            validate(model, xv, yv)
+
+
+def adam_ten_thousand_times_too_slow():
+    """A convolution net that no short experiment fits one batch with: only proportion tells."""
+    x, y, *_ = digits()
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(32, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(model.parameters(), 2e-7)
+    for rows in batches(len(x), 64, 150):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+
+
 def split_drawn_with_repetition():
     x, y, *_ = digits()
     g = torch.Generator().manual_seed(0)
@@ -176,6 +207,8 @@ CAUSES = {
     head_replaced_after_the_second_optimizer: "parameter-not-updated",
     wrong_labels_of_ten: "label-noise",
     wrong_labels_of_two: "label-noise",
+    wrong_labels_in_train_alone: "label-noise",
+    adam_ten_thousand_times_too_slow: "learning-rate-too-small",
     split_drawn_with_repetition: "split-leak",
     two_optimizers_far_too_fast: "learning-rate-too-large",
     step_forgotten: "parameter-not-updated",

@@ -15,7 +15,7 @@ import torch
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import fingerprints, sample_losses
-from visus.doctor.progress import chance, learned
+from visus.doctor.progress import chance, learned, plateau
 from visus.doctor.schedule import PLAY
 from visus.doctor.signals import median
 from visus.doctor.student import Student
@@ -275,13 +275,18 @@ def sample_marks(kept: Score) -> list[float]:
 
 
 def needs_trials(s: Any) -> bool:
-    """True where the loss ended above 70 % of where it began, or is not a number."""
+    """True where the loss ended above 70 % of where it began, or is not a number.
+
+    Not where it still falls and a fifth of the way is behind it: that is only unfinished.
+    """
     values = s.values("loss", "value")
     if len(values) < 8:
         return False
     begin = min(v for v in (median(values[:3]), chance(s) or math.inf, math.inf) if v == v)
     tail = values[-max(len(values) // 10, 5) :]
-    return not all(map(math.isfinite, tail)) or median(tail) > 0.7 * begin
+    if not all(map(math.isfinite, tail)):
+        return True
+    return median(tail) > 0.7 * begin and (plateau(s) or learned(s) < 0.2)
 
 
 def label_ranks(found: DataLoss) -> list[float]:

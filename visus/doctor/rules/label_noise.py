@@ -39,7 +39,8 @@ def label_noise(s: Signals) -> Finding | None:
     sure, everywhere, rank, n = certainty(s)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.25 < score < 0.95 and n >= 15 and sure > 0.08
-    partly = partly and (rank - 0.6 / math.sqrt(n) > 0.3 or _flat(s, sure, everywhere, n))
+    arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.1 if _sure_elsewhere(s, sure) else 0.3)
+    partly = partly and (arbitrary or _flat(s, sure, everywhere, n))
     seen = s.steps * s.median("batch", "size", 0)
     nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
@@ -50,9 +51,9 @@ def label_noise(s: Signals) -> Finding | None:
         return None  # a plain network learns these labels well
     if not partly and not nothing:
         return None
-    arbitrary = (f", and their labels rank at {rank:.2f} among the other classes (runner-up 0, random 0.5)" if rank > 0
+    ranked = (f", and their labels rank at {rank:.2f} among the other classes (runner-up 0, random 0.5)" if rank > 0
                  else f", hardly fewer than of all samples ({everywhere:.0%})")  # fmt: skip
-    text = (f"Where the network is surest, {sure:.0%} of the labels contradict it{arbitrary}: they look arbitrary.") if partly else (
+    text = (f"Where the network is surest, {sure:.0%} of the labels contradict it{ranked}: they look arbitrary.") if partly else (
             f"Nothing is learned, yet one batch is learned by heart (loss {first:.2g} to {last:.2g}): the labels seem unrelated "
             "to the inputs.")  # fmt: skip
     return finding(
@@ -68,18 +69,41 @@ def certainty(s: Signals) -> tuple[float, float, float, float]:
     """Of the later half of the watch: error of the surest third and of all samples, the mean rank of
     the labels that contradict a sure answer, and how many these are.
 
-    On validation samples where there are enough: a network learns wrong labels by heart.
+    On validation samples where there are enough: a network learns wrong labels by heart. But not
+    where it errs far more often on what it learns from: then only those labels are wrong.
     """
-    names = ("sure_n", "sure_wrong", "sure_rank", "all_n", "all_wrong")
-    for place, least in (("validation", 40), ("labels", 1)):
-        late = [step >= s.steps / 2 for step, _ in s.series(place, "sure_n")]
-        columns = [s.values(place, name) for name in names]
-        rows = [row for *row, kept in zip(*columns, late, strict=True) if kept]
-        n, wrong, everywhere = (sum(row[k] for row in rows) for k in (0, 1, 3))
-        if n >= least:
-            rank = sum(row[1] * row[2] for row in rows) / max(wrong, 1)
-            return wrong / n, sum(row[4] for row in rows) / everywhere, rank, wrong
+    places = (("validation", 40), ("labels", 1))
+    for place, least in places[1:] if _worse_on_train(s) else places:
+        found = _of(s, place)
+        if found[0] >= least:
+            return found[1:]
     return 0.0, 0.0, 0.0, 0.0
+
+
+def _of(s: Signals, place: str) -> tuple[float, float, float, float, float]:
+    """Sure samples seen at a place; their error, that of all, mean rank, and how many are wrong."""
+    late = [step >= s.steps / 2 for step, _ in s.series(place, "sure_n")]
+    names = ("sure_n", "sure_wrong", "sure_rank", "all_n", "all_wrong")
+    columns = [s.values(place, name) for name in names]
+    rows = [row for *row, kept in zip(*columns, late, strict=True) if kept]
+    n, wrong, everywhere = (sum(row[k] for row in rows) for k in (0, 1, 3))
+    rank = sum(row[1] * row[2] for row in rows) / max(wrong, 1)
+    error = sum(row[4] for row in rows) / max(everywhere, 1)
+    return n, wrong / max(n, 1), error, rank, wrong
+
+
+def _sure_elsewhere(s: Signals, sure: float) -> bool:
+    # Sure answers that are right on samples held out, and contradicted by a good part of the
+    # labels it learns from: not hard data, and jitter leaves sure answers right.
+    n, wrong, *_ = _of(s, "validation")
+    return _worse_on_train(s) and n >= 30 and sure > 0.15 and wrong < sure / 3
+
+
+def _worse_on_train(s: Signals) -> bool:
+    # Both in evaluation mode: wrong labels, or jitter, which leaves sure answers right.
+    train, held = s.last("final", "train_error"), s.last("final", "validation_error")
+    n = min(s.last("final", "train_n", 0), s.last("final", "validation_n", 0))
+    return n >= 100 and train - held > 0.1 and train > 1.5 * held
 
 
 def _flat(s: Signals, sure: float, everywhere: float, n: float) -> bool:
