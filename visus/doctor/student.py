@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from visus.doctor.probes.losses import DataLoss
+from visus.doctor.progress import chance, learned
 from visus.doctor.schedule import MULTIPLY, PLAY
 from visus.doctor.shadow import undisturbed
 from visus.doctor.signals import median
@@ -30,6 +31,7 @@ class Student:
         self.scores: list[Score] = [kept for kept, _ in host.scores]
         self.batch = max(self.scores[-1].size(), 1)
         self.rows, self.steps = self._size()
+        self.found: dict[str, float] = {}  # what other rates reached
 
     def _size(self) -> tuple[int, int]:
         # Half of the purse for the rates; the other experiments scale with the same choice.
@@ -56,9 +58,11 @@ class Student:
         held = len(self.scores) // 3  # learn from some batches, measure on the others
         ask, learn = self.scores[:held] or self.scores, self.scores[held:]
         self.shadow.put(start)
-        found = {"start": self._mean(ask)}
-        for factor in (1.0, 0.1, 0.01, 10.0, 100.0, 1e3, 1e4, 1e5):
+        self.found = found = {"start": self._mean(ask)}
+        for factor in (1.0, 10.0, 0.1, 0.01, 100.0, 1e3, 1e4, 1e5):
             tenth = found.get(f"rate x{factor / 10:g}", math.inf)
+            if factor < 1 and self._straight():
+                continue  # shorter steps than those that are too short already
             if factor >= 100 and not tenth < found["start"]:
                 break  # a tenth of it was too much already
             if factor > 1000 and tenth < 0.9 * found["start"]:
@@ -69,6 +73,27 @@ class Student:
                 break
             found[f"rate x{factor:g}"] = self._train(optimizer, learn, ask)
         return found
+
+    def _straight(self) -> bool:
+        """Does ten times the rate gain ten times as much (5 to 20), and this rate next to nothing?"""
+        start, same, ten = (self.found.get(k, math.nan) for k in ("start", "rate x1", "rate x10"))
+        gain = start - same
+        return 0 < gain < 0.03 * abs(start) and 5 < (start - ten) / gain < 20
+
+    def _short(self) -> bool:
+        """Is it settled that the steps were too short, and that batches held out can be learned?
+
+        A higher rate brought them well below chance level, this one did not, and no schedule and no
+        long way explains it: what `learning-rate-too-small` asks.
+        """
+        s, found = self.host.signals, self.found
+        start, same = found.get("start", math.nan), found.get("rate x1", math.nan)
+        best = min((v for v in found.values() if math.isfinite(v)), default=math.nan)
+        if not start - best > max(0.03 * abs(start), 2.5 * (start - same)):
+            return False
+        rates, travel = s.values("optimizer", "rate"), s.last("optimizer", "travel", 1.0)
+        steady = bool(rates) and min(rates) >= 1e-3 * max(rates) and travel <= 0.15
+        return steady and best < 0.9 * chance(s) and learned(s) <= 0.2
 
     def _optimizer(self, factor: float) -> Together | None:
         made = [self._copied(real, factor, f"optimizer {k}" if k > 1 else "optimizer")
@@ -191,7 +216,9 @@ class Student:
         return (x.float(), played[2]) if x.is_floating_point() and x.shape[1] <= 4096 else None
 
     def learn(self, start: list[torch.Tensor] | None, scores: list[Score]) -> bool:
-        """From `start`, 120 steps of Adam over `scores`; False when it broke."""
+        """From `start`, 120 steps of Adam over `scores`; False when it broke, or is settled already."""
+        if self._short():
+            return False
         self.shadow.put(start)
         self.shadow.mode(True, dropout=False)
         params = self.shadow.parameters()
