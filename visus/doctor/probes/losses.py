@@ -23,6 +23,13 @@ class DataLoss:
     def __init__(self, kind: str, given: Any, target: Any, kwargs: dict, value: Any):
         self.kind, self.input, self.target = kind, given, target
         self.kwargs, self.value = kwargs, value
+        self.others = 0  # losses of other kinds that are added to it
+
+    @property
+    def learns(self) -> bool:
+        """True where a gradient will run through it: no evaluation."""
+        given = (self.input, self.target)
+        return any(isinstance(t, torch.Tensor) and t.requires_grad for t in given)
 
     @property
     def task(self) -> str:
@@ -55,17 +62,32 @@ def from_call(name: str, args: Any, kwargs: dict, value: Any) -> DataLoss:
     """Read the arguments of one of torch's loss functions."""
     given = [*args, None, None]
     rest = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
-    return DataLoss(
-        name, kwargs.get("input", given[0]), kwargs.get("target", given[1]), rest, value
-    )
+    guess, target = kwargs.get("input", given[0]), kwargs.get("target", given[1])
+    return DataLoss("matching" if matches(guess, target) else name, guess, target, rest, value)
+
+
+def matches(guess: Any, target: Any) -> bool:
+    """True where row i belongs to column i in every batch: a contrastive loss, not classes."""
+    if not isinstance(guess, torch.Tensor) or not isinstance(target, torch.Tensor):
+        return False
+    n = len(target) if target.ndim == 1 and target.dtype == torch.int64 else 0
+    if n < 8 or guess.ndim != 2 or guess.shape[0] != n or guess.shape[1] < n:
+        return False
+    return bool((target == torch.arange(n, device=target.device)).all())
 
 
 def data_loss(tape: Tape, loss: torch.Tensor | None) -> DataLoss | None:
     """The call that compares predictions with targets on the way to `loss`."""
     entries = tape.before(loss) if loss is not None else tape.entries
-    for entry in reversed(entries):
-        if entry.name in LOSS:
-            return from_call(entry.name, entry.args, entry.kwargs, entry.result)
+    calls = [from_call(e.name, e.args, e.kwargs, e.result) for e in entries if e.name in LOSS]
+    # Beside a loss on labels, one between two networks (a teacher's answers) is a penalty.
+    labels = [
+        c for c in calls if isinstance(c.target, torch.Tensor) and c.target.dtype == torch.int64
+    ]
+    if calls:
+        chosen = (labels or calls)[-1]
+        chosen.others = len(calls) - 1
+        return chosen
     return _by_hand(tape, entries, loss)
 
 
@@ -162,7 +184,8 @@ class Loss(Probe):
         facts.setdefault("kind", found.kind)
         facts.setdefault("by_hand", bool(found.kwargs.get("by_hand")))
         facts["kinds"] = facts.get("kinds", set()) | {found.kind}
-        if isinstance(found.value, torch.Tensor) and found.value.numel() == 1:
+        alone = not found.others  # else what is added to it may be another loss on the data
+        if alone and isinstance(found.value, torch.Tensor) and found.value.numel() == 1:
             s.add("loss", "data", step, float(found.value))
             s.add("loss", "total", step, float(loss))
         if found.kwargs.get("by_hand") and (plain := written_out(found)) is not None:

@@ -72,11 +72,12 @@ class Modes(Probe):
         self.now = {}
 
     def view(self, tape) -> None:
-        scored = data_loss(tape, None) is not None or any(
+        found = data_loss(tape, None)
+        scored = found is not None or any(
             e.name in ("eq", "ne", "argmax", "max") for e in tape.entries
         )
-        if not scored or tape.grad:
-            return
+        if not scored or tape.grad or (found is not None and found.learns):
+            return  # a pass whose result is a target for another network serves training
         for root in self.names.roots:
             if id(root) in tape.training and self.layers.get(id(root)):
                 # What counts is the layers: without them in train mode the result is right.
@@ -87,7 +88,8 @@ def compared(tape, batch: Any) -> DataLoss | None:
     """What an evaluation pass compares: by a loss, by ==, or the loader's own targets."""
     found = data_loss(tape, None)
     if found is not None:
-        return found
+        # A pass without gradients beside others with: its result is a target of training.
+        return None if found.learns and not tape.grad else found
     roots = tape.roots()
     if not roots or not isinstance(roots[-1].result, torch.Tensor):
         return None

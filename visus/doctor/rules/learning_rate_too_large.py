@@ -30,7 +30,8 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     What: the loss grew far beyond its start, or a tenth of the rate reaches a much lower loss
     from the same first weights over the same batches, or one of the first steps threw the loss
     of its own batch to twice chance level and the network never recovered, or a layer that
-    answered at the first step is silent at the end and passes no gradient.
+    answered at the first step is silent at the end and passes no gradient, or the weights
+    were flung farther than their first size, where the output no longer depends on the input.
     Why: a step longer than 2 / beta (beta: curvature along the gradient) leaves the region in
     which the gradient describes the loss.
     How: experiments on a copy: the loss of a batch before and after its own update; the first
@@ -58,6 +59,8 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     silenced = poor and learned(s) < 0.15 and not broken(s) and _silenced(s)
     if silenced and not (grew or better or thrown):
         return _killed(s, silenced)
+    if poor and learned(s) < 0.15 and not (grew or better or thrown) and _flung(s):
+        return _lost(s)
     if not grew and momentum > 0.95 and uphill < 0.2:
         return None  # each step alone is short enough: what swings is the momentum
     if not thrown and not (grew and not s.values("trial", "start")) and not (grew and (better or uphill > 0.3)) and not (
@@ -113,6 +116,28 @@ def _silenced(s: Signals) -> str:
         if len(course) > 4 and median(course[:3]) < 0.7 and min(course[-3:]) > 0.9:
             return layer["place"]
     return ""
+
+
+def _flung(s: Signals) -> bool:
+    # The weights moved farther than their own first length (of ordinary size) and grew, to where
+    # the output ignores the input, though a plain network learns the same batches.
+    weights = s.values("optimizer", "weights")
+    small = any(s.first(layer["place"], "scale", 1.0) < 0.15 for layer in s.layers)
+    blind, sighted = s.last("trial", "blind"), s.last("trial", "sighted")
+    far = len(weights) > 2 and weights[-1] > weights[0] and s.last("optimizer", "travel") > 1
+    known = s.last("trial", "rival_error") < 0.5 * s.last("trial", "own_error")
+    return far and not small and known and abs(blind - sighted) < 1e-4 * abs(sighted)
+
+
+def _lost(s: Signals) -> Finding:
+    rate, weights = median(s.values("optimizer", "rate")), s.values("optimizer", "weights")
+    return finding(
+        "error", 0.85, "optimizer", 0,
+        f"At a rate of {rate:.3g} the steps flung the weights {s.last('optimizer', 'travel'):.1f} times their first size away; there the "
+        f"output no longer depends on the input, and the loss stays at {end(s):.3g} (chance level {chance(s):.3g}).",
+        [f"lower the learning rate to about {rate * 0.1:.2g}", "warm up over the first steps, clip the gradient norm"],
+        rate=rate, weights_first=weights[0], weights_last=weights[-1], travel=s.last("optimizer", "travel"), loss_last=end(s),
+    )  # fmt: skip
 
 
 def _killed(s: Signals, place: str) -> Finding:
