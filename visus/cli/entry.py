@@ -1,7 +1,7 @@
 """Runs the command line: every expected failure is one line and an exit status.
 
-Exit status: 0 done, 1 the work failed (one line says why and what to do), 2 wrong usage, 130 Ctrl-C
-before there was anything to keep.
+Exit status: 0 done, 1 the work failed or was interrupted (one line says why and what to do), 2 wrong
+usage.
 """
 
 from __future__ import annotations

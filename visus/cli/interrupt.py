@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-STATUS = 130  # what a shell reports of a program that Ctrl-C ended
+STATUS = 1  # the work did not get done
 SLOW = ("visus.cli", "torch", "numpy")
 heard: list[int] = []  # Ctrl-C that was raised as KeyboardInterrupt: somebody may have swallowed it
 
