@@ -95,7 +95,9 @@ class Attention:
         if self.awake or self.busy or threading.get_ident() != self.thread:
             return
         if training and self.tape is not None:
-            self._shut()
+            # What the evaluation gave may be compared with labels only now: the next pass ends it.
+            self._listen(hint=True)
+            return
         if not training and not self.hooks.listening:
             self.depth, self.path = 0, []
         self._listen(hint=not training or not torch.is_grad_enabled())

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.losses import DataLoss
-from visus.doctor.probes.program import fingerprints, sample_losses
+from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
 from visus.doctor.progress import chance, learned, plateau
 from visus.doctor.schedule import PLAY
 from visus.doctor.signals import median
 from visus.doctor.student import Student
-from visus.doctor.tape import Score
+from visus.doctor.tape import Recorder, Score
 
-SAMPLES = 128  # of one batch that are looked at in evaluation mode
 ENOUGH = 512  # samples that settle an error
 ALONG = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 10.0)  # lengths of the landscape, in updates
 
@@ -156,6 +156,22 @@ class Trials(Probe):
                 self.signals.add("switch", name, facts["step"], float(shadow.play(kept)[0]))
                 shadow.put(state)
         shadow.mode(False)
+        if self.signals.facts.get("bare_dropout"):
+            self._dropout(shadow)
+
+    def _dropout(self, shadow) -> None:
+        """Does a dropout that is called as a function go on in evaluation mode?"""
+        calls: list[float] = []
+        listener = Recorder(lambda name, func, args, kwargs, result: calls.append(
+            float(bool(kwargs.get("training", args[2] if len(args) > 2 else True)))
+        ) if "dropout" in name else None)  # fmt: skip
+        listener.on()
+        try:
+            shadow.play(self.host.scores[-1][0])
+        finally:
+            listener.off()
+        if calls:
+            self.signals.add("switch", "dropout_on", self.signals.steps, max(calls))
 
     def _compare(self, shadow) -> None:
         """Error and loss on batches trained on, and on validation batches, both in eval mode."""
@@ -172,6 +188,7 @@ class Trials(Probe):
                 if found is None or bad is None:
                     continue
                 losses = sample_losses(found)
+                recall(self.signals, which, found, bad)
                 n, wrong = n + bad.numel(), wrong + float(bad.sum())
                 total += float(losses.sum()) if losses is not None else math.nan
                 if which == "train":
@@ -267,6 +284,17 @@ class Trials(Probe):
         played, blind = shadow.play(score), shadow.play(score, tweak=torch.zeros_like)
         self.signals.add("trial", "sighted", 0, float(played[0]))
         self.signals.add("trial", "blind", 0, float(blind[0]))
+
+
+def recall(s: Any, which: str, found: DataLoss, wrong: torch.Tensor) -> None:
+    """Fact `train_recall` or `validation_recall`: right answers and samples by class."""
+    labels = classes_of(found)
+    if labels is None or len(labels) != len(wrong):
+        return
+    counts = s.facts.setdefault(f"{which}_recall", {})
+    for label, bad in zip(labels.tolist(), wrong.tolist(), strict=True):
+        right, n = counts.get(label, (0.0, 0))
+        counts[label] = right + 1 - bad, n + 1
 
 
 def sample_marks(kept: Score) -> list[float]:

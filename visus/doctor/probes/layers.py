@@ -58,7 +58,11 @@ class Layers(Probe):
             self._activation(name, result)
         elif name in ("dropout", "dropout2d", "feature_dropout", "alpha_dropout"):
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
-            if isinstance(rate, float):
+            if isinstance(rate, float) and kwargs.get(
+                "training", args[2] if len(args) > 2 else True
+            ):
+                inside = "Dropout" in type(self.host.path[-1]).__name__
+                self.signals.facts["bare_dropout"] = not inside and rate > 0
                 self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
 
     def _weight(self, name, args, kwargs, result) -> None:

@@ -108,6 +108,49 @@ def _by_hand(tape: Tape, entries: list, loss: Any) -> DataLoss | None:
     return None
 
 
+# The values that an activation can take; None: no limit on that side.
+LIMITS = {"relu": (0, None), "relu6": (0, 6), "softplus": (0, None), "sigmoid": (0, 1), "softmax": (0, 1),
+          "tanh": (-1, 1), "hardtanh": (-1, 1), "hardsigmoid": (0, 1), "log_softmax": (None, 0)}  # fmt: skip
+
+
+def reach(tape: Tape, tensor: torch.Tensor, inside: list) -> tuple[float, float]:
+    """The limits of `tensor`: those of the activation that made it, through reshapes and constants.
+
+    `4 * sigmoid(x) - 2` lies in (-2, 2); (-inf, inf) where no bounded activation is found.
+    """
+    calls = inside + [(e.name, (*e.args, *e.kwargs.values()), e.result) for e in tape.entries
+                      if not isinstance(e.func, nn.Module)]  # fmt: skip
+    scale, shift = 1.0, 0.0
+    for name, args, result in reversed(calls):
+        if not any(made is tensor for made in tensors(result)):
+            continue
+        source = tensors(args)
+        if name in LIMITS or name in ("clamp", "clip"):
+            low, high = (*args[1:3], None)[:2] if name not in LIMITS else LIMITS[name]
+            ends = [scale * (far if end is None else end) + shift
+                    for end, far in ((low, -math.inf), (high, math.inf))]  # fmt: skip
+            return min(ends), max(ends)
+        step = _affine(name, args) if len(source) == 1 else None
+        if step is None and name not in SHAPE:
+            break
+        scale, shift = (scale * step[0], scale * step[1] + shift) if step else (scale, shift)
+        tensor = source[0]
+    return -math.inf, math.inf
+
+
+def _affine(name: str, args: Any) -> tuple[float, float] | None:
+    """(a, b) where the call computes a * x + b with numbers a and b; else None."""
+    number = next((x for x in args if isinstance(x, (int, float))), None)
+    if number is None:
+        return (-1.0, 0.0) if name == "neg" else None
+    if name in ("div", "truediv"):
+        return (1 / number, 0.0) if number and isinstance(args[0], torch.Tensor) else None
+    table = {"mul": (number, 0.0), "rmul": (number, 0.0), "add": (1.0, number), "radd": (1.0, number),
+             "sub": (1.0, -number) if isinstance(args[0], torch.Tensor) else (-1.0, number),
+             "rsub": (-1.0, number)}  # fmt: skip
+    return table.get(name)
+
+
 def last_activation(tape: Tape, tensor: torch.Tensor, inside: list) -> str:
     """The activation (softmax, relu, ...) that made `tensor`, looked up through reshapes."""
     seen = [(e.name, e.args, e.result) for e in tape.entries if not isinstance(e.func, nn.Module)]
@@ -142,13 +185,15 @@ class Loss(Probe):
             self.inside, self.inner = [], None
 
     def op(self, name, args, kwargs, result) -> None:
-        self.inside = [*self.inside[-5:], (name, args, result)]
+        self.inside = [*self.inside[-5:], (name, (*args, *kwargs.values()), result)]
         if name in LOSS:
             self.inner = from_call(name, args, kwargs, result)
 
     def backward(self, loss, tape) -> None:
         if loss is None or loss.numel() != 1:
             return
+        # A loss made anew from a number has no way back to any weight.
+        self.signals.facts.setdefault("leaf_loss", loss.grad_fn is None)
         if not math.isfinite(float(loss)):
             self._broken(loss, tape)
         if tape is not None:
@@ -191,6 +236,15 @@ class Loss(Probe):
         if found.kwargs.get("by_hand") and (plain := written_out(found)) is not None:
             s.add("loss", "turned", step, float(loss) / plain)
         s.add("batch", "size", step, found.input.shape[0] if found.input.ndim else 1)
+        if tape.full:
+            low, high = reach(tape, found.input, self.inside)
+            s.add("prediction", "reach_low", step, low)
+            s.add("prediction", "reach_high", step, high)
+            if isinstance(found.target, torch.Tensor) and found.target.is_floating_point():
+                # The part of the target's variance that no output can explain.
+                goal = found.target.detach().float()
+                lost = (goal - goal.clamp(low, high)).square().mean() / goal.var().clamp_min(1e-12)
+                s.add("target", "beyond", step, float(lost) if goal.numel() > 1 else 0.0)
         read_prediction(s, step, found, last_activation(tape, found.input, self.inside))
         self._keep(tape, loss, found)
 

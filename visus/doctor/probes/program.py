@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from visus.doctor.probes.certainty import read_certainty
 from visus.doctor.probes.losses import DataLoss, data_loss
 from visus.doctor.tape import tensors
 
+SAMPLES = 128  # of one batch that are looked at again at the end
 SWITCHES = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
@@ -158,6 +160,7 @@ class Views(Probe):
             len(marks),
             float(wrong.sum()),
             float(losses.sum()) if losses is not None else None,
+            float(losses[:SAMPLES].sum()) if losses is not None else math.nan,
         )
         self.rows.setdefault(self.host.step, []).append(row)
         if which == "validation":
@@ -185,6 +188,8 @@ class Views(Probe):
                 if n:
                     self.signals.add(which, "n", step, n)
                     self.signals.add(which, "error", step, sum(row[2] for row in kept) / n)
+                    few = sum(min(row[1], SAMPLES) for row in kept)
+                    self.signals.add(which, "head", step, sum(row[4] for row in kept) / few)
                     if all(row[3] is not None for row in kept):
                         self.signals.add(which, "loss", step, sum(row[3] for row in kept) / n)
 

@@ -13,6 +13,16 @@ from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.layers import histogram
 
 
+def fresh(p: torch.Tensor) -> bool:
+    """Are these weights (units, ...) as torch draws them: uniform within 1 / sqrt(fan-in)?"""
+    if p.ndim < 2 or p.numel() < 64:
+        return False
+    unit = p.detach().float().flatten(1)
+    unit = unit * math.sqrt(unit.shape[1])
+    rms = float(unit.square().mean().sqrt())
+    return 0.9 < float(unit.abs().max()) <= 1.0001 and abs(rms - 3**-0.5) < 0.06
+
+
 def _norm(tensor: torch.Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach().float()))
 
@@ -191,6 +201,7 @@ class Updates(Probe):
                 "moved": moved, "tracked": start is not None, "size": p.numel(),
                 "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
                 "paid": id(p) in self.paid, "stray": id(p) in self.names.strays,
+                "fresh": not moved and fresh(p),
             })  # fmt: skip
         facts["parameters"], facts["size"] = rows, total
         foreign = sum(1 for key in in_optimizer if key not in {

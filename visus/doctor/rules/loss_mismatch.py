@@ -13,7 +13,7 @@ def loss_mismatch(s: Signals) -> Finding | None:
     """The loss expects another kind of number than it gets.
 
     What: softmax (or sigmoid) before cross entropy, sigmoid before the loss with logits, raw
-    outputs or probabilities into NLL, softmax over the batch, squared error on class numbers,
+    outputs or probabilities into NLL or kl_div, softmax over the batch, squared error on class numbers,
     (N, 1) against (N,), which compares all pairs, or a loss with the wrong sign.
     Why: the loss can be computed, so nothing complains; but its gradient is wrong or weak, and
     its lowest value is not where the answers are right.
@@ -122,6 +122,12 @@ CASES: list[Case] = [
         "nll_loss takes log probabilities; here it gets {what}.",
         "use cross_entropy on raw outputs, or log_softmax first",
         0.96,
+    ),
+    (
+        lambda x: x.kind == "kl_div" and not x.by_hand and x.log_sum > 1e-2 and x.width > 1,
+        "kl_div takes log probabilities first; here it gets {what}.",
+        "give it log_softmax(output)",
+        0.95,
     ),
     (
         lambda x: (

@@ -10,7 +10,8 @@ from visus.doctor.signals import Signals
 def mode_wrong(s: Signals) -> Finding | None:
     """Dropout or batch normalization runs in the wrong mode.
 
-    What: the network is trained in eval mode, or evaluated in train mode.
+    What: the network is trained in eval mode, or evaluated in train mode; or F.dropout, called
+    without `training=`, goes on in evaluation.
     Why: in eval mode dropout does nothing and batch normalization does not learn its statistics;
     in train mode a validation result is noisy, depends on the batch mates, and leaks validation
     data into the running statistics.
@@ -40,4 +41,8 @@ def mode_wrong(s: Signals) -> Finding | None:
         return finding("warning", 0.9, ", ".join(layers[:4]), wrong_view[0],
                        f"The network is evaluated in train mode: {', '.join(layers[:3])} make the result noisy or learn from it.",
                        ["call model.eval() before each evaluation and model.train() after it"], **facts)  # fmt: skip
+    if s.last("switch", "dropout_on", 0.0) > 0 and s.series("validation", "error"):
+        return finding("warning", 0.9, "dropout", s.series("validation", "error")[0][0],
+                       "F.dropout goes on in evaluation: called as a function it knows nothing of eval().",
+                       ["give it the mode: F.dropout(x, p, training=self.training), or use nn.Dropout"], **facts)  # fmt: skip
     return None

@@ -5,9 +5,6 @@ from __future__ import annotations
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
-LIMITS = {"relu": (0, None), "relu6": (0, 6), "softplus": (0, None), "sigmoid": (0, 1), "softmax": (0, 1),
-          "tanh": (-1, 1), "hardtanh": (-1, 1), "hardsigmoid": (0, 1), "log_softmax": (None, 0)}  # fmt: skip
-
 
 @rule(asks=("loss", "layers"), because=("loss-mismatch", "label-invalid"))
 def output_range(s: Signals) -> Finding | None:
@@ -17,13 +14,15 @@ def output_range(s: Signals) -> Finding | None:
     softmax over one output, a ReLU or tanh on the logits of a classifier.
     Why: part of the target is out of reach whatever the weights are; a ReLU on the output also
     passes no gradient where it is off.
-    How: the activation that made the loss's input, its range, and the range of the targets.
+    How: the activation that made the loss's input, its range (through multiplication and addition of
+    constants), and the share of the targets' variance that lies beyond it.
     Cure: no activation before the loss (logits, or a linear output for regression).
-    Not: a bounded output over targets scaled into its range is right.
+    Not: a bounded output over targets scaled into its range is right, and single targets beyond it
+    are no harm.
     Source: Bishop 2006, Pattern Recognition and Machine Learning, section 4.3.6 (canonical links).
     """
     act, kind = s.facts.get("last_activation", ""), s.facts.get("kind", "")
-    low, high = LIMITS.get(act, (None, None))
+    low, high = s.last("prediction", "reach_low"), s.last("prediction", "reach_high")
     place = s.layers[-1]["place"] if s.layers else "output"
     goal_low, goal_high = (
         min(s.values("target", "min"), default=0.0),
@@ -33,11 +32,9 @@ def output_range(s: Signals) -> Finding | None:
     if act == "softmax" and s.last("prediction", "width") == 1:
         text = "A softmax over a single output is always 1, whatever the input."
     elif s.facts.get("task") == "regression":
-        room = 0.05 * s.median("target", "std", 0.0)
-        if (low is not None and goal_low < low - room) or (
-            high is not None and goal_high > high + room
-        ):
-            text = f"The last activation is {act}, but targets run from {goal_low:.3g} to {goal_high:.3g}."
+        if s.median("target", "beyond", 0.0) > 0.02:
+            text = (f"The output can only lie between {low:g} and {high:g} ({act or 'the last activation'}), but targets run "
+                    f"from {goal_low:.3g} to {goal_high:.3g}.")  # fmt: skip
     elif kind in ("cross_entropy", "binary_cross_entropy_with_logits") and act in (
         "relu",
         "relu6",

@@ -29,11 +29,10 @@ def overfitting(s: Signals) -> Finding | None:
     """
     train, val = s.last("final", "train_error"), s.last("final", "validation_error")
     n_train, n_val = s.last("final", "train_n"), s.last("final", "validation_n")
-    course = s.values("validation", "loss")
+    course = s.values("validation", "head")  # of the samples that are played again at the end
     if not plain(s) or not math.isfinite(train) or not math.isfinite(val) or n_val < 20:
         return None
-    if not course or s.median("evaluation", "known_of", 0.0) <= 128:
-        course = [*course, s.last("final", "validation_loss")]  # larger passes are played in part
+    course = [v for v in (*course, s.last("final", "validation_loss")) if math.isfinite(v)] or [1.0]
     rise = course[-1] / max(min(course), 1e-9)
     if s.facts.get("task") in ("classification", "binary"):
         error = math.sqrt((val * (1 - val) + 1e-3) / n_val + (train * (1 - train) + 1e-3) / n_train)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from visus.doctor.progress import learned
 from visus.doctor.rules import Finding, finding, rule
-from visus.doctor.rules.parameter_without_gradient import layers
+from visus.doctor.rules.parameter_without_gradient import cleared, layers
 from visus.doctor.signals import Signals
 
 
-@rule(asks=("updates", "layers"))
+@rule(asks=("updates", "layers", "loss", "trials"))
 def parameter_not_updated(s: Signals) -> Finding | None:
     """Parameters have gradients, but no optimizer changes them.
 
     What: trainable parameters that received gradients and are in no optimizer, or whose values
-    did not change at any recorded step; or an output layer that is frozen; or no step at all.
+    did not change at any recorded step; or an output layer that is frozen; or layers that are frozen
+    before they learned anything; or gradients cleared before each step; or no step at all.
     Why: the layer stays at its random start. Typical: the layer was replaced, or the model
     copied, after the optimizer was made; a plain Python list of layers, which hides them
     from model.parameters().
@@ -20,7 +22,8 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     against those at the first step.
     Cure: build the optimizer from model.parameters() after the model is complete; freeze with
     requires_grad_(False) what is meant to stay.
-    Not: frozen layers below the output are taken for fine-tuning.
+    Not: frozen layers below the output are taken for fine-tuning, unless they hold what torch draws
+    for a new layer (uniform within 1 / sqrt(fan-in)) and little is learned.
     Source: PyTorch documentation of torch.optim (constructing an optimizer).
     """
     rows = s.facts.get("parameters", [])
@@ -47,8 +50,11 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         for r in rows
         if not r["trainable"] and not r["moved"] and r["name"].startswith(last + ".") and trained
     ]
+    if cleared(s):
+        return _cleared(s, [r for r in rows if r["asked"] and r["trainable"]])
     zero_rate = max(s.values("optimizer", "rate"), default=1.0) == 0
     names = left or (stuck if not zero_rate and _whole_layers(stuck, s) else []) or frozen
+    names = names or (_untaught(rows) if trained and learned(s) < 0.7 else [])
     if not names:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
@@ -69,7 +75,28 @@ def _why(names: list[dict], left: list[dict], frozen: list[dict], stray: list[di
         return "hang in a plain list or dict, which hides them from model.parameters(): they are in no optimizer"
     if left:
         return "are in no optimizer"
+    if any(r["fresh"] for r in names) and names is not frozen:
+        return (
+            "are kept out of the training with the random numbers that torch draws for a new layer"
+        )
     return "are frozen" if names is frozen else "do not change when the optimizer steps"
+
+
+def _cleared(s: Signals, rows: list[dict]) -> Finding | None:
+    return finding(
+        "error", 0.9, "optimizer", 0,
+        f"At each of {len(s.values('optimizer', 'gradient'))} steps looked at all gradients were gone, though backward had run: "
+        "something clears them between backward and step, and every weight stays at its first value.",
+        ["call zero_grad() before backward (or after step), never between the two"], parameters=len(rows), share=1.0,
+    )  # fmt: skip
+
+
+def _untaught(rows: list[dict]) -> list[dict]:
+    """Layers kept out of the training that hold what torch draws for a new one: never taught."""
+    out = [
+        r for r in rows if not (r["moved"] or r["granted"] or (r["trainable"] and r["optimizer"]))
+    ]
+    return out if any(r["fresh"] for r in out) else []
 
 
 def _whole_layers(stuck: list[dict], s: Signals) -> bool:

@@ -12,7 +12,15 @@ def layers(names: list[str]) -> str:
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
 
 
-@rule(asks=("updates",))
+def cleared(s: Signals) -> bool:
+    """No step had any gradient, though backward ran through a graph: it was cleared in between."""
+    rows = s.facts.get("parameters", [])
+    norms = s.values("optimizer", "gradient")
+    reached = any(r["granted"] or r["gradient"] for r in rows if not r["asked"])
+    return len(norms) > 2 and max(norms) == 0 and not reached and not s.facts.get("leaf_loss", True)
+
+
+@rule(asks=("updates", "loss"))
 def parameter_without_gradient(s: Signals) -> Finding | None:
     """The optimizer holds parameters that backward never reaches.
 
@@ -28,7 +36,7 @@ def parameter_without_gradient(s: Signals) -> Finding | None:
     """
     rows = [r for r in s.facts.get("parameters", []) if r["asked"] and r["trainable"]]
     lost = [r for r in rows if not r["granted"] and not r["gradient"]]
-    if not lost or s.steps < 3:
+    if not lost or s.steps < 3 or cleared(s):
         return None
     share = sum(r["size"] for r in lost) / max(sum(r["size"] for r in rows), 1)
     where = layers([r["name"] for r in lost])
