@@ -60,13 +60,16 @@ class Attention:
     recorder: Any
     clock: Any
     want: bool
+    errors: list
 
     def _view(self) -> None:
         raise NotImplementedError
 
     def fault(self, place: str, error: Exception) -> None:
-        """Note an error of the doctor itself."""
-        raise NotImplementedError
+        """Note an error of the doctor itself; the program goes on."""
+        line = f"{place}: {type(error).__name__}: {error}".splitlines()[0][:200]
+        if line not in self.errors and len(self.errors) < 20:
+            self.errors.append(line)
 
     def level(self, grad: bool) -> int:
         """How closely to look at the pass that begins: 0 not, 1 losses and labels, 2 layers."""
@@ -78,6 +81,8 @@ class Attention:
             return 1
         self.muted = self.step
         self._listen()
+        if not self.hooks.listening:  # the end of this very call will not be told either
+            self.depth, self.path = 0, []
         return 0
 
     @property

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from visus.doctor.attention import Attention, compiled, guarded
+from visus.doctor.bare import BareHost
 from visus.doctor.byhand import ByHand
 from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, STEP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
@@ -32,7 +33,7 @@ class Enough(BaseException):
     """The agreed number of steps is done; not an Exception, so that programs do not catch it."""
 
 
-class Host(Attention):
+class Host(BareHost, Attention):
     """State of one watch. `rules` decides which probes are attached."""
 
     def __init__(self, asks: set[str], share: float = 0.02, max_steps: int | None = None):
@@ -67,12 +68,6 @@ class Host(Attention):
             self.add(probe)
 
     # ------------------------------------------------------------------ bookkeeping
-    def fault(self, place: str, error: Exception) -> None:
-        """Note an error of the doctor itself; the program goes on."""
-        line = f"{place}: {type(error).__name__}: {error}".splitlines()[0][:200]
-        if line not in self.errors and len(self.errors) < 20:
-            self.errors.append(line)
-
     def add(self, probe: Probe) -> None:
         """Attach a probe; only the events it listens to are sent to it."""
         self.probes.append(probe)
@@ -193,7 +188,7 @@ class Host(Attention):
     def note(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """The recorder saw a torch call."""
         tape = self.tape
-        if self.busy or tape is None:
+        if self.busy or tape is None or self._aside(name, tape):
             return
         self.clock.spent += OP_SECONDS
         if tape.full:
@@ -201,6 +196,8 @@ class Host(Attention):
         if self.depth == 0:
             if len(tape.entries) < 400 and name != "attribute":
                 tape.add(name, func, args, kwargs, result)
+            if self.bare is not None and tape.full:
+                self._layer(name, args, kwargs, result)
         elif tape.full:
             self._layer(name, args, kwargs, result)
 
@@ -225,6 +222,8 @@ class Host(Attention):
         if self.busy or threading.get_ident() != self.thread:
             return
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
+        if not self.names.roots:
+            self._meet(loss)
         if not self.counts or self.hand.sure:
             self._hand_stepped()
         value: Any = 0.0
@@ -244,6 +243,7 @@ class Host(Attention):
     def _backward(self, loss: Any) -> None:
         self.want, self.depth = False, 0
         tape, self.tape = self.tape, None
+        self._met(tape)
         with torch.no_grad():
             self.tell("backward", loss, tape if tape is not None and tape.grad else None)
             if tape is not None and tape.full and self._compiled(tape):
@@ -279,6 +279,8 @@ class Host(Attention):
         self.in_backward = False
         if (not self.counts or self.hand.sure) and not self.busy:
             self._hand_note()
+        if self.bare is not None and (self.hand.sure or not self.optimizers):
+            self._listen_bare()
 
     # ------------------------------------------------------------------ no optimizer
     @guarded
@@ -366,6 +368,8 @@ class Host(Attention):
                 self.awake = self.schedule.step(count) > 0
                 if self.awake != self.hooks.listening or count == 1:
                     self._listen()
+                if self.bare is not None and self.awake:
+                    self._listen_bare()
         except Exception as error:
             self.fault("tick", error)
         self.clock.spent += time.perf_counter() - begin + STEP_SECONDS

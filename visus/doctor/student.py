@@ -213,7 +213,14 @@ class Student:
             return None
         x = score.batch.tensor
         x = x.flatten(1) if x.ndim > 1 else x[:, None]
-        return (x.float(), played[2]) if x.is_floating_point() and x.shape[1] <= 4096 else None
+        y = played[2].flatten(1) if played[2].ndim > 2 else played[2]  # an image is many numbers
+        if (
+            not x.is_floating_point()
+            or x.shape[1] > 4096
+            or (y.ndim > 1 and not y.is_floating_point())
+        ):
+            return None
+        return x.float(), y
 
     def learn(self, start: list[torch.Tensor] | None, scores: list[Score]) -> bool:
         """From `start`, 120 steps of Adam over `scores`; False when it broke, or is settled already."""

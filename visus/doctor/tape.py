@@ -137,6 +137,7 @@ class Tape:
         self.rng = torch.get_rng_state() if grad else None
         self.whole = True  # False: something on it cannot be played again
         self.training: dict[int, bool] = {}
+        self.own: set[int] = set()  # ids of weights that belong to no module
 
     def add(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Note one call."""
@@ -161,7 +162,7 @@ class Tape:
 
     def derived(self) -> set[int]:
         """Ids of all tensors that were computed from what the networks gave."""
-        known: set[int] = set()
+        known: set[int] = set(self.own)
         for entry in self.entries:
             network = isinstance(entry.func, nn.Module)
             if network or any(id(t) in known for t in tensors((entry.args, entry.kwargs))):
@@ -189,6 +190,7 @@ class Score:
     def __init__(self, tape: Tape, goals: list[torch.Tensor], own: set[int]):
         self.step, self.training = tape.step, tape.training
         self.steps: list[tuple[Any, Any, Any, list[int], Any]] = []
+        self._bare = bool(tape.own)
         wanted: dict[int, Entry] = {}
         for goal in goals:
             wanted.update({id(entry): entry for entry in tape.before(goal)})
@@ -219,7 +221,7 @@ class Score:
             slots[id(made)] = slots.get(id(made), len(slots))
             out.append(slots[id(made)])
         self.steps.append((entry.func, args, kwargs, out, entry.rng))
-        if self.batch is None and isinstance(entry.func, nn.Module):
+        if self.batch is None and (self._bare or isinstance(entry.func, nn.Module)):
             found: list[Outside] = []
             walk((args, kwargs), lambda t: found.append(t) if isinstance(t, Outside) else None)
             self.batch = found[0] if found else None

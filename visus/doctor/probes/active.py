@@ -112,10 +112,21 @@ class Trials(Probe):
         self.start: list[torch.Tensor] | None = None
         self.calm: dict[int, float] = {}  # losses in evaluation mode, by step
 
-    def before_step(self, optimizer) -> None:
+    def backward(self, loss, tape) -> None:
         if self.start is None and self.host.step == 0:
-            shadow = self.host.shadow()
-            self.start = shadow.keep() if shadow is not None else []
+            self._begin()
+
+    def before_step(self, optimizer) -> None:
+        # A step by hand is known of only afterwards; here networks may have been met since.
+        if self.host.step == 0:
+            self._begin()
+
+    def _begin(self) -> None:
+        shadow = self.host.shadow()
+        if shadow is None:
+            self.start = self.start or []
+        elif self.start is None or len(self.start) != len(shadow.pairs):
+            self.start = shadow.keep()
 
     # ------------------------------------------------------------------ at the end
     def end(self) -> None:

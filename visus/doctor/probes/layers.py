@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from visus.doctor.bare import Bare
 from visus.doctor.names import ACTIVATION, NORM, WEIGHT, layer_of
 from visus.doctor.probes import Probe, probes
 
@@ -50,7 +51,9 @@ class Layers(Probe):
         tape = self.host.tape
         if not tape.grad or not isinstance(result, torch.Tensor) or not result.is_floating_point():
             return
-        if name in WEIGHT:
+        if name in ("matmul", "mm", "addmm") and isinstance(self.host.path[-1], Bare):
+            self._product(args, result)
+        elif name in WEIGHT:
             self._weight(name, args, kwargs, result)
         elif name in NORM and self.chain:
             self.chain[-1]["norm"] = name
@@ -65,6 +68,12 @@ class Layers(Probe):
                 self.signals.facts["bare_dropout"] = not inside and rate > 0
                 self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
 
+    def _product(self, args, result) -> None:
+        # x @ W, W held as (inputs, units): the layer that a linear one with W.T would be.
+        x, weight = args[-2:]
+        if self.names.parameter(weight) is not None and weight.ndim == 2 and weight.shape[0] > 0:
+            self._weight("linear", (x, weight), {}, result)
+
     def _weight(self, name, args, kwargs, result) -> None:
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
         found = self.names.parameter(weight) or self.names.stray(weight, self.host.path[-1])
@@ -73,7 +82,7 @@ class Layers(Probe):
         layer = self.known.get(place)
         if layer is None:
             layer = {"place": place, "kind": name, "units": result.shape[unit_axis(result)],
-                     "fan_in": weight.numel() // max(weight.shape[0], 1), "norm": "", "act": "",
+                     "fan_in": args[0].shape[-1] if name == "linear" else weight.numel() // max(weight.shape[0], 1), "norm": "", "act": "",
                      "first": not s.layers and not args[0].requires_grad}  # fmt: skip
             self.known[place] = layer
             s.layers.append(layer)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from visus.doctor.bare import Bare
 from visus.doctor.names import layer_of
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.layers import histogram
@@ -38,6 +39,7 @@ class Updates(Probe):
         self.contributed: dict[int, int] = {}
         self.held: dict[int, torch.Tensor] | None = None
         self.start: dict[int, torch.Tensor] = {}
+        self.shaped: set[int] = set()
         self.granted: set[int] = set()  # parameters that had a gradient at some step
         self.asked: set[int] = set()
         self.moved: set[int] = set()
@@ -54,8 +56,17 @@ class Updates(Probe):
                 continue
             if p.numel() <= 1 << 22:
                 self.start[id(p)] = p.detach().clone()
-                if p.ndim >= 2:
+                if p.ndim >= 2 and not isinstance(self.names.roots[0], Bare):
                     self._shape(self.names.parameter(p) or name, p)
+
+    def op(self, name, args, kwargs, result) -> None:
+        # Which way round a bare weight is held shows where it is used; its first value is kept.
+        weight = args[-1] if args and isinstance(self.host.path[-1], Bare) else None
+        start = self.start.get(id(weight))
+        place = self.names.parameter(weight) if isinstance(weight, torch.Tensor) else None
+        if place and start is not None and start.ndim == 2 and id(weight) not in self.shaped:
+            self.shaped.add(id(weight))
+            self._shape(place, start.T if name != "linear" else start)
 
     def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
