@@ -50,6 +50,12 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     poor = long_enough(s, 20) and learned(s) < 0.6
     limited = straight(s) and s.last("trial", "rival_error") < 0.5 * s.last("trial", "own_error")
     thrown = poor and not limited and any(not b <= 2 * max(a, chance(s)) for a, b in tests[:5])
+    # A first step to ten times chance level leaves its traces in what is learned afterwards.
+    thrown = thrown or (
+        long_enough(s, 20)
+        and learned(s) < 0.9
+        and any(b > 10 * max(a, chance(s)) for a, b in tests[:5])
+    )
     grew = diverged(s) or (broken(s) and any(b > 4 * max(a, chance(s)) for a, b in tests))
     if broken(s) and not grew and _calm(s):
         return None  # it fell, then one operation failed

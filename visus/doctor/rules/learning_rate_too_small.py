@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from visus.doctor.progress import begin, diverged, end, learned, long_enough, plain
+from visus.doctor.progress import begin, diverged, end, learned, long_enough, plain, plateau
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -23,7 +23,8 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     How: an experiment on a copy: the first weights trained again over the same batches with 10
     and more times the rate; the present rate is the control. Where the weights hardly moved:
     whether ten times the rate gains ten times as much over three decades. Where they hardly
-    moved or a schedule stopped them early: 120 steps of Adam, judged on batches held out.
+    moved: 120 steps of Adam, judged on batches held out. Where a schedule stopped them early (the mean
+    rate is below an eighth of the highest): whether the loss stands still since.
     Cure: ten times the rate (the evidence names the best), or a range test; a schedule that
     decays later.
     Not: a flat loss that no rate helps has another cause and is named there.
@@ -42,7 +43,8 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
             ["set a learning rate above zero"],
             rate=0.0,
         )
-    if _idle(rates) > 0.5 and learned(s) < 0.6 and _adam_learns(s):
+    stopped = plateau(s) or _by_heart(s) or _adam_learns(s)
+    if _used(rates) < 0.12 and learned(s) < 0.85 and stopped:
         return _stopped(s, rates)
     start, same = s.last("trial", "start"), s.last("trial", "rate x1")
     higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0, 1e3, 1e4, 1e5)}
@@ -77,10 +79,14 @@ def _in_proportion(s: Signals, start: float) -> bool:
     return s.last("optimizer", "travel", 1.0) < 0.01 and straight >= 3
 
 
-def _idle(rates: list[float]) -> float:
-    """The share of steps that were taken at less than a thousandth of the highest rate."""
-    low = 1e-3 * max(rates, default=0.0)
-    return sum(rate < low for rate in rates) / len(rates) if len(rates) > 20 else 0.0
+def _used(rates: list[float]) -> float:
+    """The mean rate over the highest: cosine and one-cycle use about half, a dying schedule little."""
+    return sum(rates) / len(rates) / max(rates) if len(rates) > 20 and max(rates) > 0 else 1.0
+
+
+def _by_heart(s: Signals) -> bool:
+    # As it stands at the end the network still learns one batch: the steps were missing.
+    return s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
 
 
 def _adam_learns(s: Signals) -> bool:
@@ -95,15 +101,21 @@ def _adam_learns(s: Signals) -> bool:
 
 
 def _stopped(s: Signals, rates: list[float]) -> Finding:
-    idle = _idle(rates) > 0.5
+    idle, used = _used(rates) < 0.12, _used(rates)
     travel, held = s.last("optimizer", "travel"), s.last("trial", "held_error")
-    why = (f"The schedule took the rate from {max(rates):.3g} below a thousandth of it within {1 - _idle(rates):.0%} of the steps"
-           if idle else f"At a rate of {median(rates):.3g} the weights moved by {travel:.1%} in {s.steps} steps")  # fmt: skip
+    why = (f"The schedule took the rate from {max(rates):.3g} to {rates[-1]:.3g}: all {len(rates)} steps together go as far as {used * len(rates):.0f} at "
+           "the highest" if idle else f"At a rate of {median(rates):.3g} the weights moved by {travel:.1%} in {s.steps} steps")  # fmt: skip
+    proof = f"the loss has stood at {end(s):.3g} since"
+    if _adam_learns(s):
+        proof = (f"120 steps of Adam at 0.002 from the same first weights reach an error of {held:.3g} on batches held out "
+                 f"(the program {s.last('final', 'train_error'):.3g} on its own)")  # fmt: skip
+    elif _by_heart(s):
+        first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
+        proof = f"the network as it is now still learns one batch by heart (loss {first:.2g} to {last:.2g})"
     return finding(
         "error" if learned(s) < 0.05 else "warning", 0.88, "optimizer", 0,
-        f"{why}; 120 steps of Adam at 0.002 from the same first weights reach an error of {held:.3g} on batches held out "
-        f"(the program {s.last('final', 'train_error'):.3g} on its own).",
+        f"{why}; {proof}.",
         ["step the scheduler once an epoch, or let it decay later"] if idle else ["raise the learning rate a hundredfold"],
-        rate=median(rates), rate_first=rates[0], rate_last=rates[-1], idle=_idle(rates), travel=travel,
+        rate=median(rates), rate_first=rates[0], rate_last=rates[-1], used=used, travel=travel,
         held_error=held, own_error=s.last("final", "train_error"),
     )  # fmt: skip

@@ -23,13 +23,16 @@ def loss_oscillating(s: Signals) -> Finding | None:
     How: turning points of the running median of the training loss (nine steps, more where
     batches are small, so that a window holds 128 samples).
     Cure: a lower learning rate or momentum, a larger batch, shuffled data, clipping.
-    Not: noise of small or hard batches, which the running median takes away; single bumps.
+    Not: noise of small or hard batches, which the running median takes away; single bumps; weights
+    that moved by less than 2 %.
     Source: the lecture's zig-zag; Goh 2017, Why momentum really works.
     """
     values = [v for v in losses(s) if math.isfinite(v)]
     level = chance(s)
     if len(values) < 40 or not plain(s) or not level > 0:
         return None
+    if s.last("optimizer", "travel", 1.0) < 0.02:
+        return None  # weights that rest swing nothing
     wide = max(4, int(64 / s.median("batch", "size", 16)))  # about 128 samples in a window
     smooth = [median(values[max(i - wide, 0) : i + wide + 1]) for i in range(len(values))]
     noise = median(abs(v - m) for v, m in zip(values, smooth, strict=True))
