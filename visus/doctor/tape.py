@@ -101,10 +101,10 @@ def walk(tree: Any, change: Callable[[Any], Any]) -> Any:
     """`tree` with each tensor replaced by `change(tensor)`; lists, tuples and dicts kept."""
     if isinstance(tree, (torch.Tensor, Slot, Outside, Own)):
         return change(tree)
-    if type(tree) in (list, tuple):
-        return type(tree)(walk(item, change) for item in tree)
     if hasattr(tree, "_fields"):
         return type(tree)(*(walk(item, change) for item in tree))
+    if type(tree) is list or (isinstance(tree, tuple) and type(tree) is not torch.Size):
+        return type(tree)(walk(item, change) for item in tree)
     if isinstance(tree, dict):
         return {key: walk(item, change) for key, item in tree.items()}
     return tree
@@ -120,7 +120,7 @@ def tensors(tree: Any) -> list[torch.Tensor]:
 def _gather(tree: Any, found: list) -> None:
     if isinstance(tree, (torch.Tensor, Slot, Outside, Own)):
         found.append(tree)
-    elif type(tree) in (list, tuple) or hasattr(tree, "_fields"):
+    elif isinstance(tree, (list, tuple)):  # also what `max(1)` returns
         for item in tree:
             _gather(item, found)
     elif isinstance(tree, dict):

@@ -86,30 +86,64 @@ class Modes(Probe):
                 self.signals.add("mode", "eval", self.host.step, float(self.seen.get(id(root), 0)))
 
 
-def compared(tape, batch: Any) -> DataLoss | None:
-    """What an evaluation pass compares: by a loss, by ==, or the loader's own targets."""
-    found = data_loss(tape, None)
-    if found is not None:
+def compared(tape, batch: Any, facts: dict) -> DataLoss | None:
+    """What an evaluation pass compares: by a loss, by ==, or the loader's own targets.
+
+    Only what is of the same task as the training loss: an angle beside a class says nothing of it.
+    """
+    found, task = data_loss(tape, None), facts.get("task")
+    if found is not None and task in (None, "other", found.task):
         # A pass without gradients beside others with: its result is a target of training.
         return None if found.learns and not tape.grad else found
     roots = tape.roots()
-    if not roots or not isinstance(roots[-1].result, torch.Tensor):
+    if not roots or not isinstance(roots[-1].result, torch.Tensor | tuple):
         return None
-    output = roots[-1].result
     made = tape.derived()
     for entry in tape.entries:
-        if entry.name in ("eq", "ne"):
-            given = tensors(entry.args)
-            outside = [t for t in given if id(t) not in made]
-            if len(given) == 2 and len(outside) == 1 and output.ndim == 2 and output.shape[1] > 1:
-                return DataLoss(
-                    "cross_entropy", output, outside[0].flatten(), {"by_hand": True}, None
-                )
-    if isinstance(batch, (list, tuple)) and len(batch) == 2 and output.ndim == 2:
+        given = tensors(entry.args) if entry.name in ("eq", "ne") else []
+        outside = [t for t in given if id(t) not in made]
+        if len(given) == 2 and len(outside) == 1:
+            answer = next(t for t in given if t is not outside[0])
+            if (found := _equal(tape, answer, outside[0], facts)) is not None:
+                return found
+    output = roots[-1].result
+    if isinstance(batch, (list, tuple)) and len(batch) == 2 and (
+        isinstance(output, torch.Tensor) and output.ndim == 2):  # fmt: skip
         x, y = batch
         same = isinstance(x, torch.Tensor) and any(x is t for t in tensors(roots[-1].args))
         if same and isinstance(y, torch.Tensor) and y.dtype == torch.int64 and y.ndim == 1:
             return DataLoss("cross_entropy", output, y, {"by_hand": True}, None)
+    return None
+
+
+def _equal(tape, answer: torch.Tensor, label: torch.Tensor, facts: dict) -> DataLoss | None:
+    """The loss of `answer == label`: classes named by argmax, or a number beyond a threshold."""
+    source = _scores(tape, answer)
+    if source is None or not source.ndim:
+        return None
+    steady = {"softmax", "log_softmax"} | (
+        {"sigmoid"} if facts.get("kind", "").endswith("logits") else set()
+    )
+    while (entry := tape.maker(source)) is not None and entry.name in steady:
+        source = tensors(entry.args)[0]
+    options = {"by_hand": True}
+    if source.ndim == 2 and source.shape[1] > 1 and source.shape[0] == label.numel():
+        return DataLoss("cross_entropy", source, label.flatten(), options, None)
+    if facts.get("task") == "binary" and source.numel() == label.numel():
+        label = label.reshape(source.shape).float()
+        return DataLoss(facts["kind"], source, label, options, None)
+    return None
+
+
+def _scores(tape, answer: torch.Tensor) -> torch.Tensor | None:
+    # Back from the named classes to the numbers that they were named by.
+    for _ in range(6):
+        entry = tape.maker(answer)
+        if entry is None or isinstance(entry.func, nn.Module):
+            return answer if entry is not None else None
+        answer, name = next(iter(tensors(entry.args)), answer), entry.name
+        if name in ("argmax", "max", "topk", "gt", "ge", "round"):
+            return answer
     return None
 
 
@@ -145,8 +179,10 @@ class Views(Probe):
 
     def view(self, tape) -> None:
         roots = tape.roots()
-        found = compared(tape, self.host.last_batch)
+        found = compared(tape, self.host.last_batch, self.signals.facts)
         if len(roots) != 1 or found is None or not isinstance(found.target, torch.Tensor):
+            return
+        if self.signals.facts.get("task") not in (None, "other", found.task):
             return
         wrong = found.wrong()
         marks = [m for x in tensors(roots[0].args)[:1] for m in fingerprints(x)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from visus.doctor.progress import broken, chance, diverged, learned, long_enough, plain
+from visus.doctor.progress import broken, chance, diverged, half, learned, long_enough, plain
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -40,7 +40,7 @@ def label_noise(s: Signals) -> Finding | None:
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.25 < score < 0.95 and n >= 15 and sure > 0.08
     arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.1 if _sure_elsewhere(s, sure) else 0.3)
-    partly = partly and (arbitrary or _flat(s, sure, everywhere, n))
+    partly = partly and (arbitrary or _strewn(s) or _flat(s, sure, everywhere, n))
     seen = s.steps * s.median("batch", "size", 0)
     nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
@@ -95,8 +95,17 @@ def _of(s: Signals, place: str) -> tuple[float, float, float, float, float]:
 def _sure_elsewhere(s: Signals, sure: float) -> bool:
     # Sure answers that are right on samples held out, and contradicted by a good part of the
     # labels it learns from: not hard data, and jitter leaves sure answers right.
+    # Not where no sample comes back as it was: jitter so strong takes the answer away.
     n, wrong, *_ = _of(s, "validation")
-    return _worse_on_train(s) and n >= 30 and sure > 0.15 and wrong < sure / 3
+    again = max(half(s.values("train", "known")), default=0.0) > 0.1
+    return again and _worse_on_train(s) and n >= 30 and sure > 0.15 and wrong < sure / 3
+
+
+def _strewn(s: Signals) -> bool:
+    # All errors on what it learns from, where it errs far more than on samples held out: their labels
+    # rank nearly as random ones do.
+    rank, n = s.last("labels", "wrong_rank", 0.0), s.last("labels", "wrong_n", 0)
+    return _worse_on_train(s) and rank - 0.6 / math.sqrt(max(n, 1)) > 0.3
 
 
 def _worse_on_train(s: Signals) -> bool:
