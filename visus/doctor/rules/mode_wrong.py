@@ -37,7 +37,8 @@ def mode_wrong(s: Signals) -> Finding | None:
         return finding("warning", 0.93, ", ".join(layers[:4]), wrong_train[0],
                        f"The network is trained in eval mode {since}: {', '.join(layers[:3])} do not work as in training.",
                        ["call model.train() before each training epoch"], **facts)  # fmt: skip
-    if len(wrong_view) >= 2 and len(wrong_view) > 0.5 * len(view) and s.facts.get("plain"):
+    few = 1 if len(wrong_view) == len(view) else 2
+    if len(wrong_view) >= few and len(wrong_view) > 0.5 * len(view) and s.facts.get("plain"):
         return finding("warning", 0.9, ", ".join(layers[:4]), wrong_view[0],
                        f"The network is evaluated in train mode: {', '.join(layers[:3])} make the result noisy or learn from it.",
                        ["call model.eval() before each evaluation and model.train() after it"], **facts)  # fmt: skip
