@@ -137,6 +137,7 @@ def bare(rate=0.2, clear=True, last=None, by_hand=True):
             continue
         with torch.no_grad():
             for w in weights:
+                assert w.grad is not None
                 w -= rate * w.grad
                 w.grad = None if clear else w.grad
 

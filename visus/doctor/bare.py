@@ -35,8 +35,9 @@ def leaves(loss: torch.Tensor) -> list[torch.Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
+        weight = getattr(node, "variable", None)  # of nodes that collect a leaf's gradient
+        if weight is not None:
+            found[id(weight)] = weight
         stack += [after for after, _ in node.next_functions]
     return list(found.values())[::-1]
 
