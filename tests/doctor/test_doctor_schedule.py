@@ -129,8 +129,8 @@ def test_all_purses_and_what_is_done_in_any_case_share_one_account():
 def test_a_short_program_has_credit_and_what_is_paid_afterwards_counts():
     schedule = Schedule(0.02)
     assert schedule.left("trials") == PURSES["trials"][1] and schedule.left("looks") <= 0
-    schedule.pay("trials", 0.1)
-    assert schedule.left("trials") == pytest.approx(PURSES["trials"][1] - 0.1)
+    schedule.pay("trials", 0.25)
+    assert schedule.left("trials") == pytest.approx(PURSES["trials"][1] - 0.25)
     assert not schedule.affords("trials", 0.1)
 
 
