@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
 from clinic import batches, digits, fit, mlp, validate
 
 from visus.doctor import Doctor
-from visus.doctor.schedule import PURSES, Schedule
+from visus.doctor.schedule import APART, PURSES, Schedule
 
 TIMED = {("loader", "wait"), ("loader", "share")}  # what the clock says, and is asked for it
 
@@ -113,11 +114,12 @@ def test_all_purses_and_what_is_done_in_any_case_share_one_account():
     schedule.open()
     schedule.call("conv2d", (None, torch.zeros(64, 32, 3, 3)), {}, torch.zeros(8, 64, 32, 32))
     schedule.close(2)
-    credits = sum(credit for _, credit in PURSES.values())
+    shared = PURSES.keys() - APART
+    credits = sum(PURSES[purse][1] for purse in shared)
     for step in range(1, 5000):
         schedule.step(step)
         schedule.view(step - step % 50)
-        for purse in PURSES:
+        for purse in shared:
             while schedule.affords(purse, 1e-3):
                 pass
     total = schedule.forced + sum(schedule.spent.values())
@@ -127,17 +129,67 @@ def test_all_purses_and_what_is_done_in_any_case_share_one_account():
 def test_a_short_program_has_credit_and_what_is_paid_afterwards_counts():
     schedule = Schedule(0.02)
     assert schedule.left("trials") == PURSES["trials"][1] and schedule.left("looks") <= 0
-    schedule.pay("trials", 0.5)
-    assert schedule.left("trials") == pytest.approx(PURSES["trials"][1] - 0.5)
-    assert not schedule.affords("trials", 0.5)
+    schedule.pay("trials", 0.25)
+    assert schedule.left("trials") == pytest.approx(PURSES["trials"][1] - 0.25)
+    assert not schedule.affords("trials", 0.1)
 
 
 def test_experiments_keep_to_their_purse():
     torch.manual_seed(0)
     with Doctor() as doctor:
         sick()
-    spent, credit = doctor.host.schedule.spent["trials"], PURSES["trials"][1]
-    assert doctor.host.signals.values("trial", "batch_last") and 0 < spent < 1.2 * credit
+    schedule, (share, credit) = doctor.host.schedule, PURSES["trials"]
+    most = max(credit, share * 0.02 * schedule.earned)
+    assert (
+        doctor.host.signals.values("trial", "start") and 0 < schedule.spent["trials"] < 1.2 * most
+    )
+
+
+def rates_tried(doctor):
+    return {name for place, name in doctor.host.signals.quantities() if place == "trial"}
+
+
+def test_what_the_rates_have_settled_is_not_asked_again():
+    torch.manual_seed(0)
+    with Doctor() as doctor:
+        sick()
+    assert doctor.findings[0]["id"] == "learning-rate-too-small"
+    tried = rates_tried(doctor)
+    assert {"rate x1", "rate x10"} < tried and len(tried) <= 6
+    assert not {"rate x0.1", "batch_last", "held_error", "rival_error"} & tried
+
+
+def test_no_experiment_where_its_answer_could_only_be_a_consequence():
+    torch.manual_seed(0)
+    x, y, *_ = digits()
+    with Doctor() as doctor:
+        model = mlp(64, 64, 10)
+        fit(model, 300 * x, y, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), steps=100)
+    assert doctor.findings[0]["id"] == "input-not-normalized"
+    assert doctor.findings[0]["severity"] == "error" and not rates_tried(doctor)
+
+
+def test_the_rules_that_read_experiments_are_those_that_active_lists():
+    from visus.doctor.probes.active import READERS
+    from visus.doctor.rules import rules
+
+    asking = {
+        name
+        for name in rules
+        if '"trial"' in inspect.getsource(sys.modules[rules[name].__module__])
+    }
+    assert asking == set(READERS)
+
+
+def test_how_a_loader_makes_its_batches_is_not_recorded():
+    x, y, *_ = digits()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 32)
+    model, seen = mlp(64, 64, 10), []
+    with Doctor() as doctor, torch.no_grad():
+        doctor.host.recorder._note = lambda name, *call: seen.append(name)
+        for inputs, targets in loader:
+            F.cross_entropy(model(inputs), targets)
+    assert "cross_entropy" in seen and not {"getitem", "stack"} & set(seen)
 
 
 def by_hand(rate, steps=150, zero=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ class Host(BareHost, Attention):
         self.awake = True  # is this step looked at (its losses at least)?
         self.pinned = False  # True: hooks stay on modules (to change them would recompile)
         self.record: Any = None  # ledger lines are written by it, where a ledger is kept
+        self.judge: Callable[[], list[dict[str, Any]]] = list  # findings from what was seen so far
         self.muted = -1  # the step after which enough evaluation was seen
         self.losses: list[Any] = []  # of the backward calls since the last step
         self.tape: Tape | None = None

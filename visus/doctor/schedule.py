@@ -4,7 +4,8 @@ A finding must not depend on how busy the machine is. So looks and experiments a
 with nominal seconds: what an operation costs on one ordinary core, from its name and shapes.
 The program earns them by its steps, the doctor spends a share of what was earned. Each purse has
 a credit for programs too short to earn anything; beyond it, all purses and what is done in any
-case (first looks, the hooks on each step) share one account.
+case (first looks, the hooks on each step) share one account. The experiments on a program that
+did not learn have an account of their own.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ GLANCE, PLAY, HOOKS = 2.5e-3, 7e-4, 5e-5  # a light look, a tape played again, a
 # Shares of the doctor's part for each purpose, and what each may spend in any case.
 PURSES = {
     "looks": (0.25, 0.0), "views": (0.15, 0.0), "steps": (0.1, 0.02),
-    "end": (0.15, 0.03), "trials": (0.5, 0.8), "landscape": (0.1, 0.02),
+    "end": (0.15, 0.03), "trials": (1.25, 0.3), "landscape": (0.1, 0.02),
 }  # fmt: skip
+APART = {"trials"}  # only where nothing was learned: on top of what a healthy program pays
 
 
 class Schedule:
@@ -51,6 +53,7 @@ class Schedule:
         self.gain = self.look = 0.0  # what a step earns, what a full look costs
         self._priced()
         self.spent = dict.fromkeys(PURSES, 0.0)
+        self.together = 0.0  # of it, what shares one account
         self.forced = 0.0  # what was done in any case
         self.level, self._dense, self._light = 2, 0, 0
         self._phase, self._seen, self._phases = -1, 0, 0
@@ -102,19 +105,23 @@ class Schedule:
         """What `purse` may still spend: of its credit, or of its share while the account lasts."""
         share, credit = PURSES[purse]
         budget = self.share * self.earned
-        account = 0.8 * budget - self.forced - sum(self.spent.values())
-        return max(credit - self.spent[purse], min(share * budget - self.spent[purse], account))
+        own = share * budget - self.spent[purse]
+        if purse not in APART:
+            own = min(own, 0.8 * budget - self.forced - self.together)
+        return max(credit - self.spent[purse], own)
 
     def affords(self, purse: str, price: float) -> bool:
         """May `purse` pay `price`? If so it has paid."""
         if price > self.left(purse):
             return False
-        self.spent[purse] += price
+        self.pay(purse, price)
         return True
 
     def pay(self, purse: str, price: float) -> None:
         """Pay for what was done: its cost was not known before."""
         self.spent[purse] += price
+        if purse not in APART:
+            self.together += price
 
     # ------------------------------------------------------------------ when to look
     def step(self, step: int) -> int:

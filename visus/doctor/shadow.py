@@ -56,6 +56,7 @@ class Shadow:
             for mine, theirs in zip(_state(copied), _state(original), strict=True)
         ]
         self.own = {id(theirs): mine for mine, theirs in self.pairs}
+        self._copy_of = dict(zip(map(id, self.originals), self.copies, strict=True))
         self._still = False
 
     def follow(self) -> None:
@@ -92,13 +93,11 @@ class Shadow:
         tweak: Callable | None = None,
     ) -> list[Any]:  # fmt: skip
         """Play a tape on the copies. `same`: with the random numbers of the original pass."""
-        modules = {}
-        for func, *_ in score.steps:
-            if isinstance(func, nn.Module):
-                inner = unwrap(func)
-                where = next(i for i, root in enumerate(self.originals) if root is inner) if any(
-                    root is inner for root in self.originals) else None  # fmt: skip
-                modules[id(func)] = self.copies[where] if where is not None else func
+        modules = {
+            id(func): self._copy_of.get(id(unwrap(func)), func)
+            for func, *_ in score.steps
+            if isinstance(func, nn.Module)
+        }
         with nullcontext() if self._still else undisturbed(), torch.set_grad_enabled(grad):
             return score.play(modules, self.own, rows, tweak, same)
 

@@ -7,6 +7,8 @@ counted work that the program can pay for: a slow or busy machine changes no num
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,7 +22,8 @@ from visus.doctor.tape import Score
 
 # Samples of a batch and steps of a training, the dearest first.
 SIZES = ((64, 24), (32, 24), (32, 16), (16, 16), (16, 10), (8, 8))
-RATES = 6  # trainings that one question about the rate takes at most
+RATES = 4  # trainings that one question about the rate takes, as a rule
+AIM, MOST = 0.3, 1e5  # what a guessed rate should gain of the loss; the highest factor
 
 
 class Student:
@@ -49,8 +52,8 @@ class Student:
         """How many steps of this price the purse pays for."""
         return min(max(int(self.host.schedule.left("trials") / price), least), most)
 
-    def _rows(self, score: Score, rows: int) -> torch.Tensor | None:
-        return torch.arange(rows) if score.size() > rows else None
+    def _rows(self, score: Score, rows: int) -> slice | None:
+        return slice(rows) if score.size() > rows else None
 
     # ------------------------------------------------------------------ other rates
     def rates(self, start: list[torch.Tensor]) -> dict[str, float]:
@@ -59,20 +62,66 @@ class Student:
         ask, learn = self.scores[:held] or self.scores, self.scores[held:]
         self.shadow.put(start)
         self.found = found = {"start": self._mean(ask)}
-        for factor in (1.0, 10.0, 0.1, 0.01, 100.0, 1e3, 1e4, 1e5):
-            tenth = found.get(f"rate x{factor / 10:g}", math.inf)
-            if factor < 1 and self._straight():
-                continue  # shorter steps than those that are too short already
-            if factor >= 100 and not tenth < found["start"]:
-                break  # a tenth of it was too much already
-            if factor > 1000 and tenth < 0.9 * found["start"]:
-                break  # far enough
+        for factor in self._factors():
             self.shadow.put(start)
             optimizer = self._optimizer(factor)
             if optimizer is None:
                 break
             found[f"rate x{factor:g}"] = self._train(optimizer, learn, ask)
+            if self.settled():
+                break
         return found
+
+    def _reached(self, factor: float) -> float:
+        return self.found.get("start" if not factor else f"rate x{factor:g}", math.inf)
+
+    def _factors(self) -> Iterator[float]:
+        """The factors worth a training, each chosen by what those before it reached."""
+        yield 1.0
+        start, same = self._reached(0), self._reached(1.0)
+        if same <= 1.2 * start:  # else longer steps than those that are too long already
+            yield 10.0
+        if not self._straight():  # else shorter steps than those that are too short already
+            yield 0.1
+            if not same <= min(start, self._reached(0.1)):
+                yield 0.01
+        if self._reached(10.0) < start:
+            yield from self._upwards(start)
+
+    def _upwards(self, start: float) -> Iterator[float]:
+        factor = guess = self._guess(start)
+        yield factor
+        if guess > 100:  # it did not settle it: do gains grow with the rate, again and again?
+            yield from (f for f in (100.0, 1e3, 1e4) if f < guess)
+            return
+        while factor < MOST and self._reached(factor) < start:
+            if factor >= 1e3 and self._reached(factor) < 0.9 * start:
+                return  # far enough
+            factor *= 10
+            yield factor
+
+    def _guess(self, start: float) -> float:
+        """The power of ten that should gain `AIM` of the loss, where gains are in proportion."""
+        gain = (start - self._reached(10.0)) / (10 * abs(start) or 1.0)
+        if not self._straight() or gain * MOST < AIM:
+            return 100.0
+        return 10.0 ** min(max(math.floor(math.log10(AIM / gain)), 2), 5)
+
+    def settled(self) -> bool:
+        """Do the rates explain the loss? Then no other experiment can change the findings."""
+        return self._short() or self._long() or self._in_proportion()
+
+    def _in_proportion(self) -> bool:
+        """Is it settled that steps next to nothing are what holds the weights where they are?
+
+        The weights went nowhere, and three times in a row ten times the rate gained ten times as
+        much: no label explains that.
+        """
+        start = self._reached(0)
+        gains = [start - self._reached(factor) for factor in (1.0, 10.0, 100.0, 1e3, 1e4)]
+        tenfold = sum(low > 0 and 5 < high / low < 20 for low, high in pairwise(gains))
+        still = self.host.signals.last("optimizer", "travel", 1.0) < 0.01
+        return still and tenfold >= 3 and max(gains) > 0.003 * abs(start)
 
     def _straight(self) -> bool:
         """Does ten times the rate gain ten times as much (5 to 20), and this rate next to nothing?"""
@@ -93,7 +142,18 @@ class Student:
             return False
         rates, travel = s.values("optimizer", "rate"), s.last("optimizer", "travel", 1.0)
         steady = bool(rates) and min(rates) >= 1e-3 * max(rates) and travel <= 0.15
-        return steady and best < 0.9 * chance(s) and learned(s) <= 0.2
+        return steady and best < 0.95 * chance(s) and learned(s) <= 0.2
+
+    def _long(self) -> bool:
+        """Is it settled that the steps were too long, and that batches held out can be learned?
+
+        A lower rate brought them far below chance level, this one gained less than half of that:
+        what `learning-rate-too-large` asks.
+        """
+        start, same = self._reached(0), self._reached(1.0)
+        lower = min(self._reached(0.1), self._reached(0.01))
+        far = lower < 0.8 * min(start, chance(self.host.signals))
+        return far and start - same < 0.5 * (start - lower) and learned(self.host.signals) < 0.2
 
     def _optimizer(self, factor: float) -> Together | None:
         made = [self._copied(real, factor, f"optimizer {k}" if k > 1 else "optimizer")
@@ -165,13 +225,15 @@ class Student:
         """Can the network, as it is now, learn one batch by heart?"""
         self.shadow.mode(dropout=False)
         params = self.shadow.parameters()
-        optimizer, rows = self._adam(params, 3e-3), min(32, max(self.rows, 16))
+        optimizer, rows = self._adam(params, 3e-3), min(32, max(self.rows, 8))
         first = last = math.nan
         for k in range(self._within(40, 80, self._price(rows))):
             last = self._step(optimizer, params, self.scores[-1], rows)
             first = last if k == 0 else first
-            if not math.isfinite(last) or last < 0.2 * first:
+            if not math.isfinite(last) or last < 0.5 * first:
                 break  # it can
+            if k == 20 and last > 0.99 * first:
+                break  # nothing moves
         return {"batch_first": first, "batch_last": last}
 
     def rival(
@@ -208,24 +270,18 @@ class Student:
         return (float(bad.mean()), bad.numel()) if bad.numel() else (math.nan, 0)
 
     def _pair(self, score: Score) -> tuple[torch.Tensor, torch.Tensor] | None:
-        played = self.shadow.play(score)
-        if len(played) < 3 or score.batch is None or not isinstance(played[2], torch.Tensor):
+        target = score.known(2)  # as a rule it stands on the tape: no pass is needed
+        target = self.shadow.play(score)[2] if target is None and len(score.goals) > 2 else target
+        if score.batch is None or not isinstance(target, torch.Tensor):
             return None
         x = score.batch.tensor
         x = x.flatten(1) if x.ndim > 1 else x[:, None]
-        y = played[2].flatten(1) if played[2].ndim > 2 else played[2]  # an image is many numbers
-        if (
-            not x.is_floating_point()
-            or x.shape[1] > 4096
-            or (y.ndim > 1 and not y.is_floating_point())
-        ):
-            return None
-        return x.float(), y
+        y = target.flatten(1) if target.ndim > 2 else target  # an image is many numbers
+        usable = x.is_floating_point() and x.shape[1] <= 4096
+        return (x.float(), y) if usable and (y.ndim == 1 or y.is_floating_point()) else None
 
     def learn(self, start: list[torch.Tensor] | None, scores: list[Score]) -> bool:
-        """From `start`, 120 steps of Adam over `scores`; False when it broke, or is settled already."""
-        if self._short():
-            return False
+        """From `start`, 120 steps of Adam over `scores`; False when it broke."""
         self.shadow.put(start)
         self.shadow.mode(True, dropout=False)
         params = self.shadow.parameters()

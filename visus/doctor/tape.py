@@ -66,12 +66,28 @@ class Recorder(TorchFunctionMode):
 class Entry:
     """One call: `func` is a torch function, or the network itself for a forward call."""
 
-    __slots__ = ("args", "func", "kwargs", "name", "result", "rng")
+    __slots__ = ("_given", "_made", "args", "func", "kwargs", "name", "result", "rng")
 
     def __init__(self, name: str, func: Any, args: Any, kwargs: Any, result: Any, rng: Any = None):
         self.name, self.func, self.args = name, func, args
         self.kwargs, self.result = kwargs, result
         self.rng = rng  # the state of torch's generator when a network began to run
+        self._given: list | None = None
+        self._made: list | None = None
+
+    @property
+    def given(self) -> list[torch.Tensor]:
+        """The tensors among the arguments."""
+        if self._given is None:
+            self._given = tensors((self.args, self.kwargs))
+        return self._given
+
+    @property
+    def made(self) -> list[torch.Tensor]:
+        """The tensors of the result."""
+        if self._made is None:
+            self._made = tensors(self.result)
+        return self._made
 
 
 class Slot(int):
@@ -138,6 +154,7 @@ class Tape:
         self.whole = True  # False: something on it cannot be played again
         self.training: dict[int, bool] = {}
         self.own: set[int] = set()  # ids of weights that belong to no module
+        self._before: dict[tuple[int, int], list[Entry]] = {}  # asked for by several probes
 
     def add(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Note one call."""
@@ -156,7 +173,7 @@ class Tape:
     def maker(self, tensor: torch.Tensor) -> Entry | None:
         """The entry that made (or last changed in place) this very tensor."""
         for entry in reversed(self.entries):
-            if any(made is tensor for made in tensors(entry.result)):
+            if any(made is tensor for made in entry.made):
                 return entry
         return None
 
@@ -165,18 +182,21 @@ class Tape:
         known: set[int] = set(self.own)
         for entry in self.entries:
             network = isinstance(entry.func, nn.Module)
-            if network or any(id(t) in known for t in tensors((entry.args, entry.kwargs))):
-                known.update(id(made) for made in tensors(entry.result))
+            if network or any(id(t) in known for t in entry.given):
+                known.update(id(made) for made in entry.made)
         return known
 
     def before(self, tensor: torch.Tensor) -> list[Entry]:
         """The entries that `tensor` was computed from, in their order."""
-        wanted, kept = {id(tensor)}, []
-        for entry in reversed(self.entries):
-            if any(id(made) in wanted for made in tensors(entry.result)):
-                kept.append(entry)
-                wanted.update(id(t) for t in tensors((entry.args, entry.kwargs)))
-        return kept[::-1]
+        key = id(tensor), len(self.entries)
+        if key not in self._before:
+            wanted, kept = {id(tensor)}, []
+            for entry in reversed(self.entries):
+                if any(id(made) in wanted for made in entry.made):
+                    kept.append(entry)
+                    wanted.update(id(t) for t in entry.given)
+            self._before[key] = kept[::-1]
+        return self._before[key]
 
 
 class Score:
@@ -199,7 +219,7 @@ class Score:
         self.batch: Outside | None = None  # the first tensor that the network was given
         for entry in [e for e in tape.entries if id(e) in wanted]:
             # What does not come from the network (a batch cut from the data) is kept as it is.
-            given = {id(t) for t in tensors((entry.args, entry.kwargs))}
+            given = {id(t) for t in entry.given}
             if isinstance(entry.func, nn.Module) or given & (slots.keys() | own):
                 self._compile(entry, slots, outside, own)
         self.goals = [walk(goal, lambda t: self._place(t, slots, outside, own)) for goal in goals]
@@ -217,7 +237,7 @@ class Score:
         args = walk(entry.args, lambda t: self._place(t, slots, outside, own))
         kwargs = walk(entry.kwargs, lambda t: self._place(t, slots, outside, own))
         out = []
-        for made in tensors(entry.result):
+        for made in entry.made:
             slots[id(made)] = slots.get(id(made), len(slots))
             out.append(slots[id(made)])
         self.steps.append((entry.func, args, kwargs, out, entry.rng))
@@ -232,11 +252,16 @@ class Score:
             self.batch.tensor.shape[0] if self.batch is not None and self.batch.tensor.ndim else 0
         )
 
+    def known(self, goal: int) -> torch.Tensor | None:
+        """A goal that came from outside the tape (the targets, as a rule): no pass computes it."""
+        found = self.goals[goal] if goal < len(self.goals) else None
+        return found.tensor if isinstance(found, Outside) else None
+
     def play(
         self,
         modules: dict[int, nn.Module],
         own: dict[int, torch.Tensor],
-        rows: torch.Tensor | None = None,
+        rows: slice | None = None,
         tweak: Callable[[torch.Tensor], torch.Tensor] | None = None,
         same: bool = True,
     ) -> list[Any]:
@@ -255,7 +280,7 @@ class Score:
                 return own[leaf.key]
             tensor = leaf.tensor
             if rows is not None and tensor.ndim and tensor.shape[0] == size:
-                return tensor[rows]
+                tensor = tensor[rows]
             return tensor.clone()
 
         for func, args, kwargs, out, rng in self.steps:

@@ -46,7 +46,7 @@ class Doctor:
             )
         begin, self.rules = time.perf_counter(), list(rules) if rules is not None else None
         self.host = Host(asked(self.rules), share, max_steps)
-        self.ledger = ledger
+        self.ledger, self.host.judge = ledger, self._judge
         if ledger is not None:
             self.host.record = Record(self.host, ledger.write, self._judge)
         self.findings: list[dict[str, Any]] = []

@@ -17,6 +17,7 @@ from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
 from visus.doctor.progress import chance, learned, plateau
+from visus.doctor.rules import rules
 from visus.doctor.schedule import PLAY
 from visus.doctor.signals import median
 from visus.doctor.student import Student
@@ -141,7 +142,7 @@ class Trials(Probe):
             if all(bool(torch.isfinite(t).all()) for t in final if t.is_floating_point()):
                 self._compare(shadow)
                 self._switch(shadow)
-            if needs_trials(s):
+            if needs_trials(s) and not explained(host.judge()):
                 self._study(shadow, final)
 
     def _affords(self, part: float = 1.0) -> bool:
@@ -188,11 +189,14 @@ class Trials(Probe):
         """Error and loss on batches trained on, and on validation batches, both in eval mode."""
         shadow.mode(False)
         ranks: list[float] = []
-        for which, store in (("train", self.host.scores), ("validation", self.host.views)):
+        stores = {"train": self.host.scores, "validation": self.host.views}
+        if self._evaluated():
+            del stores["validation"]
+        for which, store in stores.items():
             n = wrong = total = 0.0
             for number, (kept, facts) in enumerate(reversed(store)):
-                part = min(SAMPLES / max(kept.size(), 1), 1.0)
-                if number and (n >= ENOUGH or not self._affords(part)):
+                part = min(SAMPLES, kept.size()) / max(self.host.scores[-1][0].size(), 1)
+                if n >= ENOUGH or (not self._affords(part) and number):
                     break
                 found = self._found(shadow, kept, facts, which)
                 bad = found.wrong() if found is not None else None
@@ -213,8 +217,21 @@ class Trials(Probe):
             self.signals.add("labels", "wrong_rank", self.signals.steps, sum(ranks) / len(ranks))
             self.signals.add("labels", "wrong_n", self.signals.steps, len(ranks))
 
+    def _evaluated(self) -> bool:
+        """Did the program itself evaluate, in evaluation mode, after its last step? Then take over
+        what was seen there: to play it again would give the same."""
+        s, views = self.signals, self.host.views
+        seen = s.series("validation", "loss")
+        if not views or not seen or seen[-1][0] != s.steps or views[-1][0].step != s.steps:
+            return False
+        if any(views[-1][0].training.values()) or s.last("validation", "n") < SAMPLES:
+            return False
+        for quantity in ("n", "error", "loss"):
+            s.add("final", f"validation_{quantity}", s.steps, s.last("validation", quantity))
+        return True
+
     def _found(self, shadow, kept, facts, which) -> DataLoss | None:
-        rows = torch.arange(SAMPLES) if kept.size() > SAMPLES else None
+        rows = slice(SAMPLES) if kept.size() > SAMPLES else None
         played = shadow.play(kept, rows=rows)
         if which == "train":
             self.calm[facts["step"]] = float(played[0])
@@ -237,18 +254,21 @@ class Trials(Probe):
             shadow.mode(dropout=False)
             for name, value in student.rates(self.start).items():
                 s.add("trial", name, 0, value)
+        if student.settled():
+            return
         shadow.put(final)
         if shadow.parameters():
             shadow.follow()
             for name, value in student.one_batch().items():
                 s.add("trial", name, 0, value)
-        self._blind(shadow)
         # Whether labels and inputs belong together is asked only where one batch is learned.
         fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
-        if self.start and fits and learned(s) < 0.3 and shadow.parameters():
+        if self.start and fits and asks_held_out(s) and shadow.parameters():
             self._held_out(shadow, student)
         if not fits and learned(s) < 0.6:
             self._rival(shadow, student)
+            if s.last("optimizer", "travel", 0.0) > 1:  # else the weights were not flung away
+                self._blind(shadow)
 
     def _rival(self, shadow, student: Student) -> None:
         """Does a plain network with hidden units do better on batches held out?"""
@@ -277,6 +297,8 @@ class Trials(Probe):
         met = {mark for kept, _ in stored[held:] for mark in sample_marks(kept)}
         bad = []
         for kept, facts in stored[:held]:
+            if sum(map(len, bad)) >= 2 * SAMPLES:
+                break
             found = self._found(shadow, kept, facts, "train")
             wrong = found.wrong() if found is not None else None
             if wrong is not None:  # samples come back in later epochs: only new ones count
@@ -292,7 +314,10 @@ class Trials(Probe):
         shadow.follow()
         shadow.mode(False)
         score = self.host.scores[-1][0]
-        played, blind = shadow.play(score), shadow.play(score, tweak=torch.zeros_like)
+        rows = slice(SAMPLES) if score.size() > SAMPLES else None
+        played, blind = (
+            shadow.play(score, rows=rows, tweak=tweak) for tweak in (None, torch.zeros_like)
+        )
         self.signals.add("trial", "sighted", 0, float(played[0]))
         self.signals.add("trial", "blind", 0, float(blind[0]))
 
@@ -326,6 +351,32 @@ def needs_trials(s: Any) -> bool:
     if not all(map(math.isfinite, tail)):
         return True
     return median(tail) > 0.7 * begin and (plateau(s) or learned(s) < 0.2)
+
+
+# The rules that read experiments ("trial").
+READERS = ("learning-rate-too-small", "learning-rate-too-large", "label-noise", "underfitting")
+
+
+def explained(found: list[dict[str, Any]]) -> bool:
+    """Is a cause found, without experiments, for all that experiments could find?
+
+    Whatever they say would stand below it, as its consequence.
+    """
+    sure = {f["id"] for f in found if f["severity"] == "error" and f["confidence"] >= 0.9}
+    return bool(sure) and all(sure & set(rules[name].because) for name in READERS)
+
+
+def asks_held_out(s: Any) -> bool:
+    """Can what 120 steps of Adam teach about batches held out still change a finding?
+
+    Wrong labels are suspected where nothing is learned from 2000 samples; steps that were too
+    short, or a schedule that ended too early, where the weights hardly moved.
+    """
+    rates, score = s.values("optimizer", "rate"), learned(s)
+    seen = s.steps * s.median("batch", "size", 0)
+    ended = bool(rates) and min(rates) < 1e-3 * max(rates)
+    short = s.last("optimizer", "travel", 1.0) < 0.02
+    return (score < 0.15 and seen >= 2000) or (score < 0.3 and (short or ended))
 
 
 def label_ranks(found: DataLoss) -> list[float]:
