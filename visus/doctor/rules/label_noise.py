@@ -38,9 +38,10 @@ def label_noise(s: Signals) -> Finding | None:
     score, error = learned(s), s.last("final", "train_error")
     sure, everywhere, rank, n = certainty(s)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
-    partly = 0.25 < score < 0.95 and n >= 15 and sure > 0.08
+    partly = 0.15 < score < 0.95 and n >= 15 and sure > 0.08
     arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.1 if _sure_elsewhere(s, sure) else 0.3)
-    partly = partly and (arbitrary or _strewn(s) or _flat(s, sure, everywhere, n))
+    ranked = score > 0.25 and (arbitrary or _strewn(s))
+    partly = partly and (ranked or _flat(s, sure, everywhere, n))
     seen = s.steps * s.median("batch", "size", 0)
     nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
@@ -51,9 +52,9 @@ def label_noise(s: Signals) -> Finding | None:
         return None  # a plain network learns these labels well
     if not partly and not nothing:
         return None
-    ranked = (f", and their labels rank at {rank:.2f} among the other classes (runner-up 0, random 0.5)" if rank > 0
+    place = (f", and their labels rank at {rank:.2f} among the other classes (runner-up 0, random 0.5)" if rank > 0
                  else f", hardly fewer than of all samples ({everywhere:.0%})")  # fmt: skip
-    text = (f"Where the network is surest, {sure:.0%} of the labels contradict it{ranked}: they look arbitrary.") if partly else (
+    text = (f"Where the network is surest, {sure:.0%} of the labels contradict it{place}: they look arbitrary.") if partly else (
             f"Nothing is learned, yet one batch is learned by heart (loss {first:.2g} to {last:.2g}): the labels seem unrelated "
             "to the inputs.")  # fmt: skip
     return finding(
