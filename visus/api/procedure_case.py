@@ -19,6 +19,7 @@ from torch import nn
 from visus import ledger as book
 from visus import training
 from visus.api import procedure_checks as checks
+from visus.api import procedure_labels as labels
 from visus.api import procedure_race as racing
 from visus.api import procedure_statistics as exact
 from visus.api import procedure_treat as treating
@@ -29,11 +30,16 @@ from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
 from visus.ledger import Line
 from visus.training.session import RECIPE
+from visus.training.signals import on_signal
 
 FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
 ROUNDS = 3  # times a run is treated at most
 SURE = 0.5  # confidence from which a finding calls for a trial
 ODD = 0.7  # how odd a setting must be to be tried on living weights without any finding
+EARLY, MIDWAY = (
+    0.3,
+    0.45,
+)  # shares of the run at which its errors are read: for wrong labels, for all
 LATER = 0.08  # share of the run's steps kept for that, where the first steps learn at all
 
 
@@ -124,6 +130,8 @@ class Case(Record):
         """Train; True where a remedy was kept and the run is to be opened anew."""
         loop = session.run()
         try:
+            if session.step and self._midway_again(session):
+                return True
             if self._first_steps(session, loop):
                 loop.close()
                 return True
@@ -192,7 +200,7 @@ class Case(Record):
         if self.cure == "off" or rounds >= ROUNDS or self.network is not None or len(self.dataset.validation) < 20:  # fmt: skip
             return False
         found, _ = treating.called(session, self.asked, past, symptoms, {}, False, SURE, None)
-        left = treating.BUDGET * session.plan.steps - treating.spent(past)
+        left = racing.SHARE * session.plan.steps - treating.spent(past)
         self.race = racing.planned(session, self.asked, found, left)
         if self.race is None:
             return False
@@ -205,11 +213,11 @@ class Case(Record):
         """The rival runs to where the run stands; True where it takes its place."""
         race, began, past = self.race, time.monotonic(), self.past
         assert race is not None
-        left = treating.BUDGET * session.plan.steps - treating.spent(past)
+        left = racing.SHARE * session.plan.steps - treating.spent(past)
         kept = treating.edits(past)
         trial, cost = racing.carry_out(race, self.asked, kept, self.folder, left)
         if trial is None:
-            return False  # still open: its second stage is due later
+            return False  # still open: its next stage is due later
         self.race = None
         won = treating.record(session, self.ledger, [trial], cost, self.ask, race=True) is not None
         decided = racing.said(trial, won, cost / session.plan.steps)
@@ -253,21 +261,43 @@ class Case(Record):
         if session.step % session.plan.per_epoch or session.world.size > 1:
             return False
         share = session.plan.done(session.step)
-        return 0.45 <= share < 0.8 and _first(session) > 0 and not self.done("midway")
+        if not EARLY <= share < 0.8 or not _first(session) or self.done("midway"):
+            return False
+        if share >= MIDWAY:
+            return True
+        # Wrong labels cost more with every epoch that learns them: judged as soon as they are sure.
+        return "label-noise" in self._read()[1] and labels.suspected(session).precision > SURE
+
+    def _midway_again(self, session: training.Session) -> bool:
+        """A run that goes on where it was left in its midway decides it there, not an epoch later."""
+        trials = [x for x in book.select(self._attempt(), "trial") if x["live"] and x["at"] == session.step]  # fmt: skip
+        if trials and not self.done("midway"):  # left between what was decided and the stage's line
+            said = {"steps_spent": trials[0]["round_steps"]}
+            self.stage("midway", "decided before the run was left", said, time.monotonic())
+        with on_signal(session.stop):
+            return self._midway_due(session) and self._midway(session)
+
+    def _read(self) -> tuple[str, dict[str, float], dict[str, Any]]:
+        """What the errors of the epochs so far say."""
+        epochs = book.select(book.history(self.past), "epoch")
+        return read_errors(epochs, self.checks().get("baseline", {}))
 
     def _midway(self, session: training.Session) -> bool:
         """Read the errors of the epochs so far, and treat the living state."""
         began = time.monotonic()
-        epochs = book.select(book.history(self.past), "epoch")
-        decided, symptoms, evidence = read_errors(epochs, self.checks().get("baseline", {}))
+        decided, symptoms, evidence = self._read()
         if not symptoms:  # still, a setting far from what is usual may harm in ways that show late
             return self._treat("midway", session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
         self.reading(decided, symptoms, evidence, session.step)
         evidence["read"] = decided
         facts = {}
         if "label-noise" in symptoms:
-            facts["suspects"] = checks.suspected(session)
-            evidence["suspected labels"] = len(facts["suspects"])
+            seen = labels.suspected(session)
+            facts["suspects"] = seen.names
+            evidence |= {
+                "suspected labels": len(seen.names),
+                "likely wrong of these": seen.precision,
+            }
         return self._treat(
             "midway", session, symptoms, evidence, False, began, live=True, facts=facts
         )

@@ -167,23 +167,3 @@ def one_batch(session: Session) -> tuple[str, dict[str, float]]:
     learned = last < 0.7 * first or last < 0.35 * log(len(session.dataset.classes))
     verb = "is being learned by heart" if learned else "cannot be learned by heart"
     return f"one batch {verb}: loss {first:.3g} to {last:.3g} in {STEPS} steps", evidence
-
-
-def suspected(session: Session, most: int = 5000) -> list[str]:
-    """Names of training images whose label the network contradicts with confidence above one half.
-
-    Of a network in training: what is right in most labels is learned long before what is wrong
-    in some (Arpit et al. 2017), so an image it still refuses may be labelled wrongly.
-    """
-    from visus.training import evaluate
-
-    if make_task("auto", session.dataset).name != "classification":
-        return []
-    seen = evaluate(
-        session.state.judged,
-        session.dataset.train,
-        indices=torch.arange(min(most, len(session.dataset.train))),
-    )
-    sure = seen.probabilities.max(1).values > 0.5
-    rows = (seen.wrong & sure).nonzero()[:, 0].tolist()
-    return [seen.names[i] for i in rows]

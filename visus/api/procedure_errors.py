@@ -16,8 +16,9 @@ def read_errors(
 ) -> tuple[str, dict[str, float], dict[str, Any]]:  # fmt: skip
     """What the newest epoch's errors say, the findings with their confidence, the evidence.
 
-    Huge training error: underfitting. Validation error above training error, and no longer
-    falling, or far above it: overfitting. Training error far above validation error: a bad division, or labels of
+    Huge training error: underfitting, unless validation errs far less. Validation error above
+    training error, and no longer falling, or far above it: overfitting. Training error far above
+    validation error: a bad division, or labels of
     train that cannot be learned because they are wrong. Both errors are of eval mode on images without jitter.
     """
     if not epochs or epochs[-1].get("validation_error") is None:
@@ -35,14 +36,14 @@ def read_errors(
             {"underfitting": 0.8},
             evidence,
         )
+    if train - held > GAP and train > 1.2 * held:
+        return "training errs far more than validation: wrong labels in train, or a bad division", {"label-noise": 0.6}, evidence  # fmt: skip
     if linear is not None and train > POOR * linear and train > 0.05 and _flat(epochs):
         return "training errs more than a linear model, and no longer improves: underfitting", {"underfitting": 0.7}, evidence  # fmt: skip
     if held - train > GAP and held > 2 * train and _rising(epochs):
         return "validation errs far more than training, and its loss rises: overfitting", {"overfitting": 0.7}, evidence  # fmt: skip
     if held - train > FAR and held > 1.5 * train:
         return "validation errs far more than training: overfitting", {"overfitting": 0.6}, evidence
-    if train - held > GAP and train > 1.2 * held:
-        return "training errs far more than validation: wrong labels in train, or a bad division", {"label-noise": 0.6}, evidence  # fmt: skip
     return "training and validation errors agree with a healthy training", {}, evidence
 
 

@@ -3,7 +3,8 @@
 A fork squeezes the whole schedule into a few steps; of a setting that harms slowly it says
 little. Where a setting is far from what is usual, yet the run learns, the run goes on, and its
 rival, the run with the usual setting, trains in a folder of its own up to the same share of the
-same schedule. Both are judged there, at three moments, on the same validation images. The run
+same schedule. Both are judged there on the same validation images, by their present weights and
+by a moving average of these (Polyak & Juditsky 1992), which is moved less by chance. The run
 itself is the control, so a race costs one arm; and a rival that wins *is* the run from then on,
 bit for bit what a restart would have made of it: none of its steps is thrown away.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from visus import ledger as book
 from visus import training
@@ -29,36 +30,50 @@ from visus.errors import NotFiniteError, VisusError
 from visus.layers.recalibrate import recalibrate
 from visus.ledger import Ledger
 from visus.training.building import make_feed
+from visus.training.ema import Average
 from visus.training.patient import Stopped, judges, step_cost
 from visus.training.session import BEST, RECIPE
 
 FOLDER = "race"  # of the rival, inside the run's
-STAGES = ((0.09, 0.15, 0.165, 0.18), (0.215, 0.2325, 0.25))  # shares of the training: marks
-JUDGED = 3  # marks, the newest, whose mean judges
-SPREAD = 0.02  # how far chance moves the difference, in the midst of a training
+STAGES = ((0.15, 0.18), (0.225, 0.25), (0.28, 0.3))  # shares of the training: marks
+JUDGED = 2  # marks, the newest, whose mean judges
+MEMORY = 0.02  # how far the moving average looks back, as a share of the training
+SPREAD = 0.01  # how far chance moves the difference of two trainings, judged so
 HEAD_START = 0.02  # gain that a remedy owes to learning faster at first, where it makes that easier
 EASIER = ("jitter", "model.dropout", "loss.label_smoothing")
+LATE = ("optimizer.", "regularization.")  # what must be judged near the height of the rate
 LEARNED = 0.95  # of the error of chance: a run above it has learned nothing so far
-DEAREST = 1.2  # a race costs at most so many times the budget, where a step of the rival costs more
+SHARE = STAGES[-1][-1]  # of the run's steps that a race may take
+DEAREST = 1.2  # a race costs at most so many times the budget of forks, where a step of the rival costs more
 NOT_COPIED = {"checkpoint", "resume", "stop", "note", "end"}
 
 
 @dataclass
 class Lane:
-    """One runner: at each mark its step, and by validation image whether it is wrong."""
+    """One runner: its average, at each mark its step, and by validation image whether it is wrong."""
 
     session: training.Session
     steps: list[int] = field(default_factory=list)
     wrong: list[Tensor] = field(default_factory=list)
+    average: Average | None = None
 
     def reached(self, stage: int) -> bool:
-        """Look where the next mark of the stages up to this is reached; whether it was the last."""
+        """Take a step in; look where the next mark of the stages up to this is reached; whether it was the last."""
         session, marks = self.session, [mark for part in STAGES[: stage + 1] for mark in part]
+        self._follow()
         seen = len(self.steps)
         if seen < len(marks) and session.plan.done(session.step) >= marks[seen]:
+            assert self.average is not None
             self.steps.append(session.step)
-            self.wrong.append(_wrong(session))
+            self.wrong.append(_wrong(session, self.average.model))
         return len(self.steps) == len(marks)
+
+    def _follow(self) -> None:
+        """The moving average takes in the present weights."""
+        session = self.session
+        look_back = max(1.0, MEMORY * session.plan.steps)
+        self.average = self.average or Average(session.state.judged, 1.0 - 1.0 / look_back)
+        self.average.update(session.step)
 
     def arm(self, edits: tuple[str, ...], cost: float) -> Arm:
         """As a trial shows it; its answer is the mean of the newest marks."""
@@ -101,7 +116,7 @@ def carry_out(
 ) -> tuple[Trial | None, float]:  # fmt: skip
     """Run the rival to where the run stands: the trial, and what it cost in steps of the run.
 
-    None where the race is still open and `left`, in steps, allows its second stage. Raises
+    None where the race is still open and `left`, in steps, allows its next stage. Raises
     `Stopped` where a signal came meanwhile.
     """
     session, t = race.run.session, race.treatment
@@ -121,21 +136,25 @@ def carry_out(
     if broken:
         return _lost(race, broken), cost
     trial = _verdict(race, t, race.rival.arm(t.edits, cost), session.step)
-    ahead = trial.difference is not None and trial.difference.mean > LEAST
-    # A rate too large may lead while it is warmed up: it is judged near the height of its schedule.
-    unsettled = not trial.kept and (ahead or "optimizer.rate" in t.keys)
-    more = race.stage == 0 and STAGES[1][-1] * session.plan.steps * dear <= left
+    gain = trial.difference.mean if trial.difference else -inf
+    # Steps too long lead while they are warmed up, and a penalty takes its time to shrink weights.
+    late = any(key.startswith(LATE) for key in t.keys)
+    least = LEAST if not late else -SPREAD if race.stage else -inf
+    unsettled, later = not trial.kept and gain > least, race.stage + 1
+    more = later < len(STAGES) and STAGES[later][-1] * session.plan.steps * dear <= left
     if unsettled and more:
-        race.stage = 1
+        race.stage = later
         return None, cost
     return trial, cost
 
 
 def _entered(race: Race, asked: training.Recipe, kept: list[str], folder: Path) -> Lane:
-    """The rival at its start, or where it stood at the end of the first stage."""
+    """The rival at its start, or where it stood at the end of the stage before."""
     session, place = race.run.session, folder / FOLDER
     if race.rival:
         again = training.Session(None, session.dataset, place, Ledger(place))
+        if race.rival.average:
+            race.rival.average.follow(again.state.judged)
         return replace(race.rival, session=again)
     leave(folder)
     own = session.recipe.training
@@ -176,16 +195,25 @@ def _raced(lane: Lane, stage: int) -> str:
     return ""
 
 
-def _wrong(session: training.Session) -> Tensor:
-    """By validation image 1.0 where the present weights are wrong, with their own norm statistics."""
+def _wrong(session: training.Session, average: nn.Module) -> Tensor:
+    """By validation image the share of two models that are wrong: the present one and the average.
+
+    At a high rate the present weights are driven about, more so where a setting drives them, and
+    chance with them; their average shows where they are driven about. Each has its own norm
+    statistics.
+    """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
-        judged = copy.deepcopy(session.state.judged)
-        if session.feed.batch_size >= 16:
-            feed = make_feed(session.recipe, session.dataset, session.device)
-            recalibrate(judged, (feed(step) for step in range(4)))
-        chosen = judges(session.dataset, session.recipe.seed)
-        seen = training.evaluate(judged, session.dataset.validation, indices=chosen)
+        models = [copy.deepcopy(session.state.judged), copy.deepcopy(average)]
+        return torch.stack([_errors(session, model) for model in models]).mean(0)
+
+
+def _errors(session: training.Session, model: nn.Module) -> Tensor:
+    if session.feed.batch_size >= 16:
+        feed = make_feed(session.recipe, session.dataset, session.device)
+        recalibrate(model, (feed(step) for step in range(4)))
+    chosen = judges(session.dataset, session.recipe.seed)
+    seen = training.evaluate(model, session.dataset.validation, indices=chosen)
     return seen.errors.double()
 
 

@@ -18,7 +18,7 @@ from visus import files, training
 from visus import ledger as book
 from visus.api.procedure_chart import chart
 from visus.doctor.remedies import Treatment, prescribe, together
-from visus.doctor.trials import LEAST, SPREAD, Difference, Trial, contest, pooled
+from visus.doctor.trials import LEAST, SPREAD, Difference, Trial, contest, paired, pooled
 from visus.ledger import Ledger, Line
 from visus.training.automatic import batch_size
 from visus.training.patient import SessionPatient, Stopped
@@ -28,6 +28,7 @@ BUDGET = 0.25  # share of the run's steps that all its trials together may take
 SHORTEST, LONGEST = 20, 400  # steps of a fork: shorter ones prefer whatever learns fastest
 LIVE = 0.35  # a fork of living weights may be so much shorter: it has learned most already
 PLAIN = 0.6  # how much the chart speaks for a treatment that has the budget to itself
+LUCK = 0.1  # how far chance moves the validation loss of a fork of living weights, as a share
 MOST = 5  # treatments in one contest
 Ask = Callable[[Line], bool]
 
@@ -59,6 +60,7 @@ def treat(
         patient, chosen, steps=steps, budget=max(left, 2.0 * steps), spread=spread
     )
     if live:
+        _by_loss(trials)
         _reconsider(trials, past)
     kept = next((t for t in trials if t.kept), None)
     if kept:  # in steps of the run as it will be: a network that can do more costs more
@@ -103,6 +105,25 @@ def record(
         } | ({"race": True} if race else {})
         ledger.write("trial", **trial.line(), **mark)
     return kept if kept and kept.kept else None
+
+
+def _by_loss(trials: list[Trial]) -> None:
+    """Keep a quarantine that validation loss proves, where validation error does not speak against it.
+
+    Of wrong labels a network becomes unsure long before it errs: by heart it learns them at the
+    end. The loss shows both; the quarantine changes neither loss nor network, so both arms mean
+    the same by it.
+    """
+    for trial in trials:
+        first, second = trial.control.answers, trial.treated.answers
+        whole = [(first[s], second[s]) for s in second if first.get(s) and second[s]]
+        if trial.treatment.keys != {"training.quarantine"} or not whole or not trial.difference:
+            continue
+        rows = [[list(arm.losses) for arm in arms if arm] for arms in zip(*whole, strict=True)]
+        gap = paired(rows[0], rows[1], spread=LUCK * trial.control.loss)
+        if gap.better and trial.difference.mean >= 0 and not any(t.kept for t in trials):
+            trial.kept = True
+            trial.reason = f"validation loss {trial.control.loss:.2f} to {trial.treated.loss:.2f}, beyond noise; no more errors"
 
 
 def _reconsider(trials: list[Trial], past: list[Line]) -> None:
@@ -166,7 +187,9 @@ def _said(kept: Trial | None, trials: list[Trial], cost: float, steps: int) -> s
         return f"no remedy kept: {tail}"
     gap = kept.difference
     assert gap is not None
-    return f"kept {', '.join(kept.treatment.edits)}: {gap.said}; {tail}"
+    why = gap.said if gap.better else f"{kept.reason} ({gap.said})"
+    edits = ", ".join(e if len(e) < 80 else f"{e[:60]}..." for e in kept.treatment.edits)
+    return f"kept {edits}: {why}; {tail}"
 
 
 def edits(past: list[Line]) -> list[str]:

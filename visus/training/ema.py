@@ -19,6 +19,10 @@ class Average:
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Take in the weights of `model` from here on: the same network, in other tensors."""
         ours, theirs = _tensors(self.model), _tensors(model)
         moving = [name for name, t in theirs.items() if t.is_floating_point()]
         self.ours, self.theirs = [ours[n] for n in moving], [theirs[n] for n in moving]
