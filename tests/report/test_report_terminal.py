@@ -243,3 +243,21 @@ def test_a_look_in_two_lines_is_said_once(ledgers):
     bare = {key: look[key] for key in ("kind", "t", "number", "reason", "n")}
     assert piped([bare, look]).count("look 1 at test") == 1
     assert "1 look at test so far" in printed([bare, look])
+
+
+def test_a_finding_is_whole_in_a_pipe_and_folded_in_a_terminal(ledgers):
+    """Evidence longer than the screen is never cut; of many remedies the likeliest are named."""
+    evidence = {f"a_number_with_a_long_name_{n}": n for n in range(6)}
+    remedies = [f"remedy {n}" for n in range(9)]
+    line = {"kind": "finding", "id": "underfitting", "severity": "warning", "evidence": evidence,
+            "explanation": "word " * 40, "remedies": remedies}  # fmt: skip
+    text = printed([*ledgers.ledger(epochs=1), line])
+    assert "a number with a long name 5 5" in text
+    assert "to do: remedy 2" in text and "remedy 3" not in text and "and 6 more remedies" in text
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=60, color_system=None)
+    console.print(summary([*ledgers.ledger(epochs=1), line]), soft_wrap=True)
+    told = out.getvalue()
+    folded = told[told.index("underfitting") : told.index("     run")].splitlines()[1:]
+    assert all(len(row.rstrip()) <= 60 and row.startswith("  ") for row in folded if row.strip())
+    assert "long name 5 5" in " ".join(row.strip() for row in folded)

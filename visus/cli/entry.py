@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from visus.cli import interrupt
 from visus.cli.base import app, speaks
@@ -43,7 +44,7 @@ def _status(words: list[str], debug: bool) -> int:
         return _fail(str(error), error.status)
     except Exception as error:
         if hasattr(error, "format_message"):  # the parser's own errors: a typo, a missing word
-            return _fail(f"{error.format_message()} See 'visus --help'.", 2)  # type: ignore[attr-defined]
+            return _fail(_misused(error), 2)
         if debug:
             raise
         if interrupt.heard:  # its KeyboardInterrupt became something else on the way up
@@ -53,6 +54,13 @@ def _status(words: list[str], debug: bool) -> int:
         )
     finally:
         interrupt.release()
+
+
+def _misused(error: Any) -> str:
+    """What the parser says, and whose help to read."""
+    place = error.ctx.command_path if getattr(error, "ctx", None) else "visus"
+    said = error.format_message().replace("Value error, ", "")
+    return f"{said if said.endswith(('.', '?')) else said + '.'} See '{place} --help'."
 
 
 def _interrupted() -> int:
