@@ -36,6 +36,15 @@ def names(wanted: Sequence[str]) -> list[str]:
     return sorted(chosen, key=lambda n: (TOPICS.index(experiments[n].topic), n))  # type: ignore[attr-defined]
 
 
+def size(asked: str | None) -> str:
+    """The size asked for; None: the full one where there is a GPU, else the quick one."""
+    if asked is not None:
+        return asked
+    import torch
+
+    return "full" if torch.cuda.is_available() else "quick"
+
+
 def fingerprint(experiment: Experiment, settings: dict[str, Any], seeds: int) -> str:
     """sha256 of the code that made the numbers, of its settings and of torch's version."""
     own = Path(inspect.getfile(type(experiment)))
