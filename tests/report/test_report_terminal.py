@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from visus.report import compose, events
 from visus.report.terminal import LiveView, summary, view
 
 HERE = Path(__file__).parent
@@ -261,3 +262,39 @@ def test_a_finding_is_whole_in_a_pipe_and_folded_in_a_terminal(ledgers):
     folded = told[told.index("underfitting") : told.index("     run")].splitlines()[1:]
     assert all(len(row.rstrip()) <= 60 and row.startswith("  ") for row in folded if row.strip())
     assert "long name 5 5" in " ".join(row.strip() for row in folded)
+
+
+def test_a_model_treated_at_the_end_is_told_with_the_error_it_went_out_with(ledgers):
+    """Exact statistics change the finished model: the best epoch's error is not its own."""
+    lines = ledgers.ledger(epochs=2, best_error=0.5)
+    at = max(n for n, line in enumerate(lines) if line["kind"] == "epoch") + 1
+    trial = {"kind": "trial", "kept": True, "edits": [], "title": "Exact statistics", "treated_error": 0.123,
+             "control_error": 0.5, "steps": 8}  # fmt: skip
+    assert "as the model went out" not in printed(lines)
+    assert "12.3 % as the model went out, with exact statistics." in printed(
+        [*lines[:at], trial, *lines[at:]]
+    )
+    for other in ({"kept": False}, {"edits": ["optimizer.rate=1"]}):  # lost, or of another recipe
+        assert "went out" not in printed([*lines[:at], trial | other, *lines[at:]])
+    page = compose([*lines[:at], trial, *lines[at:]]).html
+    assert "then treated" in page and "validation error of 12.3" in page.replace("\u202f", " ")
+
+
+def test_what_is_counted_is_named_by_the_task(ledgers):
+    said = lambda kind, **fields: events.say({"kind": kind, **fields})  # noqa: E731
+    assert "2 targets" in said("data", source="m.csv", classes=["x", "y"], task="regression")
+    assert "2 classes" in said("data", source="m.csv", classes=["x", "y"], task="dichotomy")
+    assert "1 score" in said("data", source="m.csv", classes=["score"], task="ranking")
+    sizes = {"train": 454, "validation": 57, "test": 57}
+    pairs = {"train": 583, "validation": 9, "test": 9}
+    assert "pairs 583 / 9 / 9" in said("split", sizes=sizes, pairs=pairs)
+    lines = [
+        line | ({"pairs": pairs} if line["kind"] == "split" else {}) for line in ledgers.ledger()
+    ]
+    assert "pairs; 1 look" in printed(lines) and "on 10" in printed(lines)
+
+
+def test_a_time_limit_that_left_no_epoch_is_told(ledgers):
+    lines = [line for line in ledgers.ledger() if line["kind"] != "epoch"]
+    lines = [line | ({"reason": "time-limit"} if line["kind"] == "stop" else {}) for line in lines]
+    assert "No epoch was finished" in printed(lines)
