@@ -14,6 +14,8 @@ from visus.cli import interrupt
 from visus.cli.base import app, speaks
 from visus.errors import UsageError, VisusError
 
+PARSER_INTERRUPTED = 130
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every expected failure is one line and an exit status."""
@@ -30,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _status(words: list[str], debug: bool) -> int:
     interrupt.hold()
     try:
-        return app(words, prog_name="visus", standalone_mode=False) or 0
+        status = app(words, prog_name="visus", standalone_mode=False) or 0
+        # The parser turns Ctrl-C into a status of its own and says nothing.
+        return _interrupted() if status == PARSER_INTERRUPTED and interrupt.heard else status
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
@@ -64,7 +68,7 @@ def _misused(error: Any) -> str:
 
 
 def _interrupted() -> int:
-    text = "interrupted before a checkpoint existed; the same command starts again"
+    text = "interrupted; the same command goes on with what is finished, or starts again"
     return _fail(text, interrupt.STATUS)
 
 
