@@ -2,12 +2,13 @@
 
 import json
 import math
+import sys
 from typing import Any
 
 import pytest
 import torch
 
-from visus.errors import RecipeError
+from visus.errors import RecipeError, UsageError
 from visus.lab import TOPICS, bench, experiments, gallery, runner
 from visus.lab.experiment import HOLDS, Experiment, Settings
 
@@ -153,3 +154,10 @@ def test_the_model_and_its_score_go_where_the_images_lie():
             rate=0.1,
         )
     assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+def test_a_missing_matplotlib_is_said_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(runner, "run", lambda *_, **__: pytest.fail("measured first"))
+    with pytest.raises(UsageError, match="figures need matplotlib"):
+        runner.run_all(["softmax-gradient"], tmp_path, processes=1)

@@ -21,6 +21,7 @@ from visus import files
 from visus.errors import RunError, UsageError, VisusError
 from visus.lab import TOPICS, experiments
 from visus.lab.experiment import Experiment, verdict
+from visus.lab.style import matplotlib
 
 HERE = Path(__file__).parent
 SHARED = ("experiment.py", "bench.py", "style.py", "runner.py")
@@ -162,6 +163,7 @@ def run_all(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"lab: cannot make {folder}: {error.strerror}; give another --out") from None
+    matplotlib()  # where it is missing, that is said before minutes of measuring
     records: dict[str, dict[str, Any]] = {}
     try:
         for record in _results(chosen, folder, min(processes, len(chosen)), options):
