@@ -140,6 +140,29 @@ def test_predict_goes_on_past_a_broken_file(capsys, run, tmp_path):
     assert out.startswith(str(tmp_path / "a.png") + ":")
 
 
+def test_predict_answers_a_folder_without_files(capsys, run, tmp_path):
+    """Silence and status 0 would look like success."""
+    (tmp_path / "none" / ".hidden").mkdir(parents=True)
+    status, out, err = call(capsys, "predict", str(run), str(tmp_path / "none"))
+    assert (status, out) == (1, "") and "no file in this folder" in err
+
+
+def test_masks_of_one_name_do_not_overwrite_each_other(tmp_path):
+    from torch import tensor, uint8
+
+    from visus.api.use import Masks
+    from visus.errors import RunError
+
+    masks = Masks(tmp_path / "masks")
+    places = [
+        masks.keep(f"{part}/1.jpg", tensor([[n]], dtype=uint8)) for n, part in enumerate("ab")
+    ]
+    assert [Path(p).name for p in places] == ["1.png", "1-2.png"]
+    assert [Image.open(p).getpixel((0, 0)) for p in places] == [0, 1]
+    with pytest.raises(RunError, match="another --masks"):
+        Masks(Path(places[0]) / "inside")  # a file is no folder
+
+
 def test_predict_reads_names_from_standard_input(run, tmp_path):
     Image.new("L", (8, 8), 128).save(tmp_path / "a.png")
     words = [sys.executable, "-m", "visus.cli", "predict", str(run), "-"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from visus.cli import interrupt
+from visus.cli import interrupt, main
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "import torch\nfor _ in range(10**9):\n    torch.ones(9).sum()\n"
@@ -65,3 +65,14 @@ def test_a_handler_of_somebody_else_stays():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_in_the_work_is_one_line_and_status_1(monkeypatch, capsys):
+    """The command line's parser would leave with a status of its own and without a word."""
+    monkeypatch.setattr("visus.doctor.explain", lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(interrupt, "heard", [])
+    with pytest.raises(SystemExit) as left:
+        main(["explain", "relu-dead"])
+    err = capsys.readouterr().err
+    assert left.value.code == 1
+    assert err.startswith("visus: interrupted; the same command") and err.count("\n") == 1

@@ -71,8 +71,12 @@ def test_the_task_is_found_from_the_columns(cache, head, row, task, classes):
 
 def test_pairs_are_batches_of_two(cache):
     names = images(cache, 40)
-    rows = [f"{names[i]},{names[j]}" for i in range(40) for j in range(i + 1, 40, 3)]
-    held = prepare(manifest(cache, "better,worse", rows))
+    rows = [f"{names[i]},{names[j]}" for i in range(40) for j in range(i + 1, 40)]
+    held = prepare(manifest(cache, "better,worse", rows), ledger=(lines := Ledger()))
+    (split,) = [line for line in lines.lines if line["kind"] == "split"]
+    parts = (held.train, held.validation, held.vault)
+    assert list(split["pairs"].values()) == [len(part) for part in parts]
+    assert sum(split["pairs"].values()) < len(rows), "pairs across splits are left out, and told"
     assert held.task == "ranking" and len(held.train) and len(held.validation)
     batch = held.train.batch(torch.tensor([3, 5]))
     assert batch.shape == (4, 3, 8, 8)

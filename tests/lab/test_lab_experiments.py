@@ -2,12 +2,14 @@
 
 import json
 import math
+import sys
 from typing import Any
 
 import pytest
+import torch
 
-from visus.errors import RecipeError
-from visus.lab import TOPICS, experiments, gallery, runner
+from visus.errors import RecipeError, UsageError
+from visus.lab import TOPICS, bench, experiments, gallery, runner
 from visus.lab.experiment import HOLDS, Experiment, Settings
 
 ALL = runner.names(["all"])
@@ -96,3 +98,66 @@ def test_the_gallery_escapes_and_a_broken_experiment_is_named(tmp_path, monkeypa
     assert "<b>claim" not in page
     assert "data:image/svg+xml;base64," in page
     assert "http" not in page
+
+
+FULL = [name for name in ALL if experiments[name].full.get("data")]
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_full_size_declares_photographs_and_more_of_them(name):
+    quick, full = (experiments[name]().settings(size) for size in ("quick", "full"))
+    assert quick["data"] == "digits" and full["data"] == "cifar10"
+    assert full["train"] > quick["train"] and full["width"] > quick["width"]
+
+
+def test_photographs_fall_back_on_digits_and_say_so(monkeypatch):
+    monkeypatch.delenv("VISUS_DATA", raising=False)
+    assert bench.images(0, 900, data="cifar10").source == "digits"
+    assert len(FULL) >= 8
+
+
+def test_photographs_are_divided_without_overlap(visus_data):
+    held = bench.images(1, 1600, data="cifar10")
+    assert (held.source, held.shape, len(held.x)) == ("cifar10", (3, 32, 32), 1600)
+    assert len(held.validation[0]) == 300 and len(held.test[0]) >= 300
+    assert held.x.mean().abs() < 1e-3 and abs(held.x.std() - 1) < 1e-2
+    assert (
+        len(
+            {
+                tuple(i.flatten()[:40].tolist())
+                for part in (held.x, held.validation[0], held.test[0])
+                for i in part
+            }
+        )
+        > 2100
+    )
+    experiment = experiments["norm-batch-size"]()
+    sizes = {**experiment.settings("full"), **experiment.tiny, "train": 1600}
+    assert experiment.measure(0, **sizes)["data"] == "cifar10"
+
+
+@pytest.mark.parametrize(("asked", "gpu", "size"), [(None, True, "full"), (None, False, "quick"), ("quick", True, "quick"), ("full", False, "full")])  # fmt: skip
+def test_the_size_is_the_one_asked_for_or_the_machine_s(asked, gpu, size, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert runner.size(asked) == size
+
+
+def test_the_model_and_its_score_go_where_the_images_lie():
+    """Seen on the device "meta", which holds no numbers: a GPU need not be at hand."""
+    model = bench.start(bench.mlp(8, 4, 1), 0)
+    with pytest.raises((RuntimeError, NotImplementedError)):  # a loss without a number ends it
+        bench.fit(
+            model,
+            torch.empty(6, 8, device="meta"),
+            torch.zeros(6, device="meta").long(),
+            steps=1,
+            rate=0.1,
+        )
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+def test_a_missing_matplotlib_is_said_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(runner, "run", lambda *_, **__: pytest.fail("measured first"))
+    with pytest.raises(UsageError, match="figures need matplotlib"):
+        runner.run_all(["softmax-gradient"], tmp_path, processes=1)

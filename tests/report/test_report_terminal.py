@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from visus.report import compose, events
 from visus.report.terminal import LiveView, summary, view
 
 HERE = Path(__file__).parent
@@ -243,3 +244,57 @@ def test_a_look_in_two_lines_is_said_once(ledgers):
     bare = {key: look[key] for key in ("kind", "t", "number", "reason", "n")}
     assert piped([bare, look]).count("look 1 at test") == 1
     assert "1 look at test so far" in printed([bare, look])
+
+
+def test_a_finding_is_whole_in_a_pipe_and_folded_in_a_terminal(ledgers):
+    """Evidence longer than the screen is never cut; of many remedies the likeliest are named."""
+    evidence = {f"a_number_with_a_long_name_{n}": n for n in range(6)}
+    remedies = [f"remedy {n}" for n in range(9)]
+    line = {"kind": "finding", "id": "underfitting", "severity": "warning", "evidence": evidence,
+            "explanation": "word " * 40, "remedies": remedies}  # fmt: skip
+    text = printed([*ledgers.ledger(epochs=1), line])
+    assert "a number with a long name 5 5" in text
+    assert "to do: remedy 2" in text and "remedy 3" not in text and "and 6 more remedies" in text
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=60, color_system=None)
+    console.print(summary([*ledgers.ledger(epochs=1), line]), soft_wrap=True)
+    told = out.getvalue()
+    folded = told[told.index("underfitting") : told.index("     run")].splitlines()[1:]
+    assert all(len(row.rstrip()) <= 60 and row.startswith("  ") for row in folded if row.strip())
+    assert "long name 5 5" in " ".join(row.strip() for row in folded)
+
+
+def test_a_model_treated_at_the_end_is_told_with_the_error_it_went_out_with(ledgers):
+    """Exact statistics change the finished model: the best epoch's error is not its own."""
+    lines = ledgers.ledger(epochs=2, best_error=0.5)
+    at = max(n for n, line in enumerate(lines) if line["kind"] == "epoch") + 1
+    trial = {"kind": "trial", "kept": True, "edits": [], "title": "Exact statistics", "treated_error": 0.123,
+             "control_error": 0.5, "steps": 8}  # fmt: skip
+    assert "as the model went out" not in printed(lines)
+    assert "12.3 % as the model went out, with exact statistics." in printed(
+        [*lines[:at], trial, *lines[at:]]
+    )
+    for other in ({"kept": False}, {"edits": ["optimizer.rate=1"]}):  # lost, or of another recipe
+        assert "went out" not in printed([*lines[:at], trial | other, *lines[at:]])
+    page = compose([*lines[:at], trial, *lines[at:]]).html
+    assert "then treated" in page and "validation error of 12.3" in page.replace("\u202f", " ")
+
+
+def test_what_is_counted_is_named_by_the_task(ledgers):
+    said = lambda kind, **fields: events.say({"kind": kind, **fields})  # noqa: E731
+    assert "2 targets" in said("data", source="m.csv", classes=["x", "y"], task="regression")
+    assert "2 classes" in said("data", source="m.csv", classes=["x", "y"], task="dichotomy")
+    assert "1 score" in said("data", source="m.csv", classes=["score"], task="ranking")
+    sizes = {"train": 454, "validation": 57, "test": 57}
+    pairs = {"train": 583, "validation": 9, "test": 9}
+    assert "pairs 583 / 9 / 9" in said("split", sizes=sizes, pairs=pairs)
+    lines = [
+        line | ({"pairs": pairs} if line["kind"] == "split" else {}) for line in ledgers.ledger()
+    ]
+    assert "pairs; 1 look" in printed(lines) and "on 10" in printed(lines)
+
+
+def test_a_time_limit_that_left_no_epoch_is_told(ledgers):
+    lines = [line for line in ledgers.ledger() if line["kind"] != "epoch"]
+    lines = [line | ({"reason": "time-limit"} if line["kind"] == "stop" else {}) for line in lines]
+    assert "No epoch was finished" in printed(lines)

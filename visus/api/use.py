@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from visus import data as images
 from visus import files, training
 from visus.api.run import Run, opened, trained
-from visus.errors import DataError, UsageError
+from visus.errors import DataError, RunError, UsageError
 from visus.models.onnx import export_onnx
 
 BATCH = 64
@@ -40,8 +40,9 @@ def predict(
     # A stream is answered name by name; files on the disk in batches.
     many = 1 if "-" in paths else BATCH
     names = _files(paths)
+    kept = Masks(Path(masks)) if masks is not None else None
     while waiting := [(path, _read(path, model)) for path in islice(names, many)]:
-        yield from _answers(model, waiting, top, masks)
+        yield from _answers(model, waiting, top, kept)
 
 
 def _files(paths: Iterable[str]) -> Iterator[str]:
@@ -49,14 +50,16 @@ def _files(paths: Iterable[str]) -> Iterator[str]:
         if path == "-":
             yield from (line for line in (row.strip() for row in sys.stdin) if line)
         elif os.path.isdir(path):
-            yield from sorted(
-                str(p) for p in Path(path).rglob("*") if p.is_file() and not p.name.startswith(".")
-            )
+            inside = (p for p in Path(path).rglob("*") if p.is_file())
+            # A folder without a file is answered as one: nothing at all would look like success.
+            yield from sorted(str(p) for p in inside if not p.name.startswith(".")) or [path]
         else:
             yield path
 
 
 def _read(path: str, model: training.Trained) -> torch.Tensor | str:
+    if os.path.isdir(path):
+        return f"{path}: no file in this folder; give image files, or a folder of them"
     try:
         return images.picture(path, model.channels, model.size)
     except DataError as error:
@@ -64,7 +67,7 @@ def _read(path: str, model: training.Trained) -> torch.Tensor | str:
 
 
 def _answers(
-    model: training.Trained, waiting: list, top: int, masks: str | Path | None
+    model: training.Trained, waiting: list, top: int, masks: Masks | None
 ) -> Iterator[dict[str, Any]]:
     pixels = [image for _, image in waiting if isinstance(image, torch.Tensor)]
     with torch.no_grad():
@@ -76,22 +79,39 @@ def _answers(
         else:
             row = next(rows)
             mask = row.pop("mask", None)
-            kept = {} if mask is None or masks is None else {"mask": _mask(path, mask, Path(masks))}
+            kept = {} if mask is None or masks is None else {"mask": masks.keep(path, mask)}
             yield {"image": path, **row, **kept}
 
 
-def _mask(path: str, mask: torch.Tensor, folder: Path) -> str:
-    """Write the class numbers of an image's pixels as a grey PNG; returns its path."""
-    from PIL import Image
+class Masks:
+    """A folder of predicted masks; images of one name in several folders keep a mask each."""
 
-    place = folder / f"{Path(path).stem}.png"
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.taken: set[str] = set()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"predict: cannot make {folder}: {error.strerror}; give another --masks"
+            ) from None
 
-    def save(temporary: Path) -> None:
-        Image.fromarray(mask.numpy()).save(temporary, "PNG")
+    def keep(self, path: str, mask: torch.Tensor) -> str:
+        """Write the class numbers of an image's pixels as a grey PNG; returns its path."""
+        from PIL import Image
 
-    folder.mkdir(parents=True, exist_ok=True)
-    files.replace(place, save)
-    return str(place)
+        def save(temporary: Path) -> None:
+            Image.fromarray(mask.numpy()).save(temporary, "PNG")
+
+        place = self.folder / f"{self._free(Path(path).stem)}.png"
+        files.replace(place, save)
+        return str(place)
+
+    def _free(self, stem: str) -> str:
+        tries = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+        name = next(name for name in tries if name not in self.taken)
+        self.taken.add(name)
+        return name
 
 
 def export(run: str | Path | Run, onnx: str | Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Run benchmarks of the repository, or list the question that each answers."""
+    """Run benchmarks, or list the question that each answers."""
     table = questions(folder())
     words = words or []
     names = words[: next((i for i, w in enumerate(words) if w.startswith("-")), len(words))]

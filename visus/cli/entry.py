@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from visus.cli import interrupt
 from visus.cli.base import app, speaks
 from visus.errors import UsageError, VisusError
+
+PARSER_INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _status(words: list[str], debug: bool) -> int:
     interrupt.hold()
     try:
-        return app(words, prog_name="visus", standalone_mode=False) or 0
+        status = app(words, prog_name="visus", standalone_mode=False) or 0
+        # The parser turns Ctrl-C into a status of its own and says nothing.
+        return _interrupted() if status == PARSER_INTERRUPTED and interrupt.heard else status
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
@@ -43,7 +48,7 @@ def _status(words: list[str], debug: bool) -> int:
         return _fail(str(error), error.status)
     except Exception as error:
         if hasattr(error, "format_message"):  # the parser's own errors: a typo, a missing word
-            return _fail(f"{error.format_message()} See 'visus --help'.", 2)  # type: ignore[attr-defined]
+            return _fail(_misused(error), 2)
         if debug:
             raise
         if interrupt.heard:  # its KeyboardInterrupt became something else on the way up
@@ -55,8 +60,15 @@ def _status(words: list[str], debug: bool) -> int:
         interrupt.release()
 
 
+def _misused(error: Any) -> str:
+    """What the parser says, and whose help to read."""
+    place = error.ctx.command_path if getattr(error, "ctx", None) else "visus"
+    said = error.format_message().replace("Value error, ", "")
+    return f"{said if said.endswith(('.', '?')) else said + '.'} See '{place} --help'."
+
+
 def _interrupted() -> int:
-    text = "interrupted before a checkpoint existed; the same command starts again"
+    text = "interrupted; the same command goes on with what is finished, or starts again"
     return _fail(text, interrupt.STATUS)
 
 

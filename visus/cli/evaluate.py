@@ -17,7 +17,10 @@ def evaluate(
     flip: Annotated[bool, typer.Option("--flip", help="Average each image with its mirror image.")] = False,
     json_: Json = False,
 ) -> None:  # fmt: skip
-    """Look at the test images of RUN (counted in its ledger) and print the error with its interval."""
+    """Look at the test images of RUN: the error with its interval.
+
+    Each look is counted in the ledger of RUN.
+    """
     from visus import api
 
     result = api.evaluate(run, data, reason=reason, flip=flip)

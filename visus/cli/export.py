@@ -16,7 +16,10 @@ def export(
     onnx: Annotated[Path, typer.Option("--onnx", help="The ONNX file to write.")],
     json_: Json = False,
 ) -> None:
-    """Write the model of RUN as ONNX, input normalization inside, checked against the model."""
+    """Write the model of RUN as ONNX, checked against the model.
+
+    Input normalization is inside: it takes images in [0, 1].
+    """
     from visus import api
 
     result = api.export(run, onnx)

@@ -21,7 +21,7 @@ def inspect(
     set_: Set = None,
     json_: Json = False,
 ) -> None:  # fmt: skip
-    """Audit DATA and its split before any training: unreadable files, copies, wrong labels, drift."""
+    """Audit DATA and its split: copies, wrong labels, drift."""
     from visus import api
 
     with _told(json_) as say:

@@ -14,21 +14,27 @@ from visus.errors import RunError
 @app.command()
 def lab(
     names: Annotated[list[str] | None, typer.Argument(help="Experiments to run, or all; none lists them.")] = None,
-    quick: Annotated[bool, typer.Option("--quick/--full", help="Minutes on two cores, or the full size.")] = True,
+    quick: Annotated[bool | None, typer.Option("--quick/--full", help="Minutes on two cores, or the full size, for a GPU; default: full where there is one.")] = None,
     out: Annotated[Path, typer.Option("--out", help="The folder of figures, numbers and the gallery.")] = Path("runs/lab"),
     seeds: Annotated[int | None, typer.Option(help="Seeds of each experiment.", min=1)] = None,
     processes: Annotated[int, typer.Option(help="Experiments beside each other.", min=1)] = 2,
     again: Annotated[bool, typer.Option("--again", help="Run also what is finished and unchanged.")] = False,
     json_: Json = False,
 ) -> None:  # fmt: skip
-    """Run experiments on the lecture's claims: figures, numbers, verdicts, a gallery page."""
+    """Run experiments on the lecture's claims, or list them.
+
+    Each leaves a figure, its numbers and a verdict; a gallery page shows all.
+    """
     if not names:
         return _list(json_)
     from visus.lab import gallery, runner
 
-    size = "quick" if quick else "full"
+    chosen = runner.names(names)
+    size = runner.size({None: None, True: "quick", False: "full"}[quick])
+    if not json_:
+        print(_heading(len(chosen), size, told=quick is not None), flush=True)
     records = runner.run_all(
-        runner.names(names), out, processes=processes, on=None if json_ else _say, size=size,
+        chosen, out, processes=processes, on=None if json_ else _say, size=size,
         seeds=seeds, again=again,
     )  # fmt: skip
     page = gallery.write(out, records)
@@ -51,6 +57,15 @@ def _list(json_: bool) -> None:
         {"experiments": held},
         lambda: print("\n".join(f"{n:{wide}}  {c}" for n, _, c in rows)),
     )
+
+
+def _heading(count: int, size: str, told: bool) -> str:
+    """What is being done; which size, and why, where it was not asked for."""
+    some = f"{count} experiment{'s' if count > 1 else ''} at {size} size"
+    if told:
+        return some
+    why = {"full": "a GPU is here; --quick for minutes on two cores", "quick": "no GPU is here; --full for hours on a CPU"}  # fmt: skip
+    return f"{some}: {why[size]}"
 
 
 def _say(record: dict[str, Any]) -> None:

@@ -19,7 +19,10 @@ def predict(
     masks: Annotated[Path | None, typer.Option("--masks", help="Segmentation: the folder to write each image's mask into.")] = None,
     json_: Json = False,
 ) -> None:  # fmt: skip
-    """Say what the model of RUN says of images: classes, numbers, scores, labels or pixels."""
+    """Say what the model of RUN sees in images.
+
+    Classes, numbers, scores, labels or pixels, as its task is.
+    """
     from visus import api
 
     failed = 0

@@ -15,7 +15,7 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     json_: Json = False,
 ) -> None:
-    """Write the report of RUN again from its ledger: one offline HTML file."""
+    """Write the report of RUN again: one offline HTML file."""
     from visus.report import write
 
     path = write(run)

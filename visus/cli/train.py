@@ -37,7 +37,10 @@ def train(
     no_cure: Annotated[bool, typer.Option("--no-cure", help="Only report what goes wrong: --cure off.")] = False,
     json_: Json = False,
 ) -> None:  # fmt: skip
-    """Train a network on DATA, look once at the test images, leave a report and a model."""
+    """Train a network on DATA and leave a report and a model.
+
+    The test images are looked at once, at the end. The same command goes on with a stopped run.
+    """
     from visus import api
 
     edits = [*(set_ or [])]

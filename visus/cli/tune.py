@@ -24,7 +24,10 @@ def tune(
     out: Annotated[Path | None, typer.Option("--out", help="The study's folder; default runs/NAME-tune.")] = None,
     json_: Json = False,
 ) -> None:  # fmt: skip
-    """Search for the recipe with the least validation error on DATA; the same command goes on."""
+    """Search for the recipe with the least validation error on DATA.
+
+    The same command goes on with a study that was stopped.
+    """
     from visus import api
 
     study = api.tune(

@@ -22,7 +22,10 @@ def watch(
     report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write what was seen to FILE as one offline HTML page.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="End the program after this many optimizer steps.", min=1)] = None,
 ) -> None:  # fmt: skip
-    """Run SCRIPT with its ARGS under the doctor and say what keeps it from learning, and why."""
+    """Run SCRIPT under the doctor: what keeps it from learning.
+
+    What stands behind SCRIPT is given to it. Its results stay as they are, bit for bit.
+    """
     from visus import doctor
     from visus.doctor.letter import letter
     from visus.ledger import Ledger
@@ -87,7 +90,7 @@ def _write(path: Path, lines: list[dict[str, Any]]) -> None:
 def explain(
     finding: Annotated[str, typer.Argument(metavar="ID", help="A finding, such as relu-dead.")],
 ) -> None:
-    """Print the page of a finding: what, why, how it is measured, the cure, when it is wrong."""
+    """Print the page of a finding: what, why, cure, when it is wrong."""
     from visus import doctor
 
     print(doctor.explain(finding))

@@ -66,7 +66,7 @@ def prepare(
     if ledger is not None:
         ledger.write("data", **describe(dataset))
         ledger.write("split", how=split.how, sizes=split.sizes, sha256=split.sha256,
-                     file=str(file) if file else None, leaks=split.leaks)  # fmt: skip
+                     file=str(file) if file else None, leaks=split.leaks, **pairs(dataset))  # fmt: skip
     return dataset
 
 
@@ -173,6 +173,14 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "counts": dataset.split.counts(),
         "task": dataset.task,
     }
+
+
+def pairs(dataset: Dataset) -> dict[str, Any]:
+    """The pairs of images in each part, where pairs are what is asked: {"pairs": {part: n}}."""
+    if not isinstance(dataset.train, PairSet):
+        return {}
+    sets = (dataset.train, dataset.validation, dataset.vault)
+    return {"pairs": {part: len(held) for part, held in zip(PARTS, sets, strict=True)}}
 
 
 def _plain(item: Bad) -> dict[str, str]:

@@ -31,13 +31,13 @@ class AllCnn(Experiment):
     claim = "Convolutions of stride 2 replace max-pooling without loss."
     source = "Springenberg et al. 2015"
     seeds = 15
-    quick = Settings(steps=150, width=16)
-    full = Settings(steps=5000, width=96)
+    quick = Settings(steps=150, width=16, train=1000, data="digits")
+    full = Settings(steps=5000, width=96, train=20_000, data="cifar10")
     tiny = Settings(steps=3, width=4)
     inches = (6, 3.2)
 
-    def measure(self, seed, *, steps, width):
-        held = images(seed)
+    def measure(self, seed, *, steps, width, train, data):
+        held = images(seed, train, data=data)
         errors = {}
         for name in NAMES:
             model = start(net(name, held.shape[0], width), seed)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from visus.layers import inits, norms, parameter_groups
 
+SCORED = 2000  # images in one forward pass of `score`: thousands at full width fill a memory
+
 
 class Images(NamedTuple):
     """Normalized images `(N, C, H, W)` and classes `(N)` of three sets, and where they are from."""
@@ -41,7 +43,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _archive(path: Path, each: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `each` training images of every class folder of an archive."""
+    """The first `each` training images of every class folder of an archive, uint8."""
     from PIL import Image
 
     held: dict[str, list[np.ndarray]] = {}
@@ -53,22 +55,30 @@ def _archive(path: Path, each: int) -> tuple[np.ndarray, np.ndarray]:
             raw = archive.extractfile(item)
             assert raw is not None
             held.setdefault(parts[-2], []).append(np.asarray(Image.open(io.BytesIO(raw.read()))))
-    x = np.stack([image for name in sorted(held) for image in held[name]]).astype("float32") / 255
+    x = np.stack([image for name in sorted(held) for image in held[name]])
     x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
-    y = np.repeat(np.arange(len(held)), [len(held[name]) for name in sorted(held)])
-    return np.ascontiguousarray(x), y
+    return x, np.repeat(np.arange(len(held)), [len(held[name]) for name in sorted(held)])
 
 
-def images(seed: int, train: int = 1000, validation: int = 300, data: str = "digits") -> Images:
-    """A random division of digits, or of "mnist" / "cifar10" where VISUS_DATA holds the archive."""
+def images(seed: int, train: int = 1000, validation: int | None = None, data: str = "digits") -> Images:  # fmt: skip
+    """A random division of digits, or of "mnist" / "cifar10" where VISUS_DATA holds the archive.
+
+    `validation`: that many; None: an eighth of `train`, but 300 at least. The rest is test. Real
+    photographs are asked for by the full size: they lie on the GPU where there is one.
+    """
+    held_out = max(300, train // 8) if validation is None else validation
     path = Path(os.environ.get("VISUS_DATA", "")) / f"{data}.tar.xz"
     source = data if data != "digits" and path.is_file() else "digits"
-    x, y = _digits() if source == "digits" else _archive(path, 1000)
+    enough = -(-(train + 2 * held_out) // 1000) * 100  # of each of ten classes
+    x, y = _digits() if source == "digits" else _archive(path, enough)
     order = np.random.default_rng(seed).permutation(len(x))
     x, y = torch.from_numpy(x[order]), torch.from_numpy(y[order]).long()
-    train = min(train, len(x) - 2 * validation)
+    if data != "digits" and torch.cuda.is_available():
+        x, y = x.cuda(), y.cuda()
+    x = x.float() if source == "digits" else x.float() / 255
+    train = min(train, len(x) - 2 * held_out)
     mean, std = x[:train].mean((0, 2, 3), keepdim=True), x[:train].std((0, 2, 3), keepdim=True)
-    x, end = (x - mean) / std, train + validation
+    x, end = (x - mean) / std, train + held_out
     return Images(x[:train], y[:train], (x[train:end], y[train:end]), (x[end:], y[end:]), source)
 
 
@@ -122,13 +132,15 @@ def fit(
     each: Callable[[int, float], Any] | None = None, jitter: Callable[[Tensor], Tensor] | None = None,
     flat: bool = False,
 ) -> list[float]:  # fmt: skip
-    """Train by SGD with a cosine schedule (`flat`: constant rate); the loss of every step."""
+    """Train where `x` lies by SGD with a cosine schedule (`flat`: constant rate); the losses."""
     torch.manual_seed(seed)
+    model.to(x.device)
     optimizer = torch.optim.SGD(list(parameter_groups(model, rate, decay)), rate, momentum)
     first = [group["lr"] for group in optimizer.param_groups]
     history: list[float] = []
     model.train()
     for step, rows in enumerate(batches(len(x), batch, steps, seed)):
+        rows = rows.to(x.device)
         if not flat:
             for group, start_rate in zip(optimizer.param_groups, first, strict=True):
                 group["lr"] = start_rate * 0.5 * (1 + np.cos(np.pi * step / steps))
@@ -147,7 +159,7 @@ def fit(
 def score(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
     """(loss, error) in eval mode; a loss that is no number counts as error of chance."""
     was = model.training
-    model.eval()
-    z = model(x)
+    model.to(x.device).eval()
+    z = torch.cat([model(part) for part in x.split(SCORED)])
     model.train(was)
     return float(nn.functional.cross_entropy(z, y)), float((z.argmax(1) != y).float().mean())

@@ -34,13 +34,13 @@ class BnGap(Experiment):
     topic = "batch norm"
     claim = "The smaller the batch, the further batch norm in training is from batch norm in test."
     source = "Ioffe 2017, section 3"
-    quick = Settings(samples=5000, width=16)
-    full = Settings(samples=60000, width=64)
+    quick = Settings(samples=5000, width=16, train=1000, data="digits")
+    full = Settings(samples=200_000, width=64, train=20_000, data="cifar10")
     tiny = Settings(samples=64, width=4)
     inches = (6.5, 3.3)
 
-    def measure(self, seed, *, samples, width):
-        held = images(seed)
+    def measure(self, seed, *, samples, width, train, data):
+        held = images(seed, train, data=data)
         found: dict[str, Any] = {"data": held.source, "train": [], "eval": []}
         for size in SIZES:
             model = start(cnn(held.shape[0], width, 2, "batch"), seed)

@@ -48,13 +48,13 @@ class BnLandscape(Experiment):
     topic = "batch norm"
     claim = "Batch norm smooths the landscape: the loss varies less along the gradient, which predicts better and changes less."
     source = "Santurkar et al. 2018, section 3.1"
-    quick = Settings(steps=150, width=48, depth=6, every=10)
-    full = Settings(steps=3000, width=256, depth=12, every=50)
+    quick = Settings(steps=150, width=48, depth=6, every=10, train=1000, data="digits")
+    full = Settings(steps=3000, width=256, depth=12, every=50, train=20_000, data="cifar10")
     tiny = Settings(steps=4, width=8, every=2)
     inches = (9.5, 3.2)
 
-    def measure(self, seed, *, steps, width, depth, every):
-        held = images(seed)
+    def measure(self, seed, *, steps, width, depth, every, train, data):
+        held = images(seed, train, data=data)
         found: dict[str, Any] = {"data": held.source, "every": every}
         for name, bn in (("none", False), ("batch", True)):
             model, rows = start(mlp(held.x[0].numel(), width, depth, bn=bn), seed), []

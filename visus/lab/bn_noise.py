@@ -22,8 +22,9 @@ class Shift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        scale = 1 + 0.4 * (2 * torch.rand(1, x.shape[1]) - 1)
-        return x * scale + 0.4 * (2 * torch.rand(1, x.shape[1]) - 1)
+        drawn = lambda: torch.rand(1, x.shape[1], device=x.device)  # noqa: E731
+        scale = 1 + 0.4 * (2 * drawn() - 1)
+        return x * scale + 0.4 * (2 * drawn() - 1)
 
 
 def noisy(model: nn.Sequential) -> nn.Sequential:
@@ -38,13 +39,13 @@ class BnNoise(Experiment):
     claim = "Batch norm with injected covariate shift trains as well as without the shift, and better than no norm."
     source = "Santurkar et al. 2018, section 2.1"
     seeds = 12
-    quick = Settings(steps=200, width=64, depth=8)
-    full = Settings(steps=3000, width=256, depth=16)
+    quick = Settings(steps=200, width=64, depth=8, train=1000, data="digits")
+    full = Settings(steps=3000, width=256, depth=16, train=20_000, data="cifar10")
     tiny = Settings(steps=4, width=8)
     inches = (9, 3.2)
 
-    def measure(self, seed, *, steps, width, depth):
-        held = images(seed)
+    def measure(self, seed, *, steps, width, depth, train, data):
+        held = images(seed, train, data=data)
         found: dict[str, Any] = {"data": held.source, "steps": steps}
         for name in NAMES:
             model = mlp(held.x[0].numel(), width, depth, bn=name != "none")

@@ -20,13 +20,13 @@ class BnStatistics(Experiment):
     topic = "batch norm"
     claim = "Statistics over the whole training set are better than running averages after few steps, and equal them after many."
     source = "Ioffe & Szegedy 2015, algorithm 2"
-    quick = Settings(width=16)
-    full = Settings(width=64)
+    quick = Settings(width=16, train=1000, data="digits")
+    full = Settings(width=64, train=20_000, data="cifar10")
     tiny = Settings(width=4)
     inches = (6.5, 3.3)
 
-    def measure(self, seed, *, width):
-        held = images(seed)
+    def measure(self, seed, *, width, train, data):
+        held = images(seed, train, data=data)
         found: dict[str, Any] = {"data": held.source, "running": [], "whole": []}
         for steps in STEPS:
             model = start(cnn(held.shape[0], width, 2, "batch"), seed)

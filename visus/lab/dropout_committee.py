@@ -19,13 +19,13 @@ class DropoutCommittee(Experiment):
     topic = "regularization"
     claim = "Dropout trains a committee of sub-networks; the whole network at test does what their vote does."
     source = "Srivastava et al. 2014, section 7.5"
-    quick = Settings(steps=400, width=96)
-    full = Settings(steps=5000, width=1024)
+    quick = Settings(steps=400, width=96, train=500, data="digits")
+    full = Settings(steps=5000, width=1024, train=20_000, data="cifar10")
     tiny = Settings(steps=3, width=8)
     inches = (6, 3.2)
 
-    def measure(self, seed, *, steps, width):
-        held = images(seed, 500)
+    def measure(self, seed, *, steps, width, train, data):
+        held = images(seed, train, data=data)
         plain = mlp(held.x[0].numel(), width, 2)
         model = start(nn.Sequential(*list(plain)[:-1], nn.Dropout(0.5), plain[-1]), seed)
         model.insert(3, nn.Dropout(0.5))

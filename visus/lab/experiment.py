@@ -112,7 +112,7 @@ class Experiment:
     source: str = ""
     seeds: int = 5
     quick = Settings()  # arguments of measure
-    full = Settings()  # what the full size changes
+    full = Settings()  # what the full size changes; `data="cifar10"`: photographs, on a GPU
     tiny = Settings()  # what the tests change: under a second
     rooms: tuple[str, ...] = ("layers", "kernels")  # whose code, changed, makes the numbers stale
     inches: tuple[float, float] = (9.0, 3.6)

@@ -37,13 +37,13 @@ class Regularization(Experiment):
     claim = "L2, L1, dropout, jitter and batch norm narrow the gap between training and validation loss; L1 makes weights vanish."
     source = "Goodfellow, Bengio & Courville 2016, chapter 7; Srivastava et al. 2014"
     seeds = 12
-    quick = Settings(steps=250, width=64, train=200)
-    full = Settings(steps=5000, width=512, train=1000)
+    quick = Settings(steps=250, width=64, train=200, data="digits")
+    full = Settings(steps=5000, width=512, train=5000, data="cifar10")
     tiny = Settings(steps=3, width=8, train=50)
     inches = (10, 3.3)
 
-    def measure(self, seed, *, steps, width, train):
-        held = images(seed, train)
+    def measure(self, seed, *, steps, width, train, data):
+        held = images(seed, train, data=data)
         found: dict[str, Any] = {"data": held.source, "gap": {}, "error": {}, "weights": {}}
         for way, strengths in STRENGTHS.items():
             rows = [self._one(way, s, seed, held, steps, width) for s in strengths]

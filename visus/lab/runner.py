@@ -21,6 +21,7 @@ from visus import files
 from visus.errors import RunError, UsageError, VisusError
 from visus.lab import TOPICS, experiments
 from visus.lab.experiment import Experiment, verdict
+from visus.lab.style import matplotlib
 
 HERE = Path(__file__).parent
 SHARED = ("experiment.py", "bench.py", "style.py", "runner.py")
@@ -34,6 +35,15 @@ def names(wanted: Sequence[str]) -> list[str]:
             experiments[name]  # an unknown name is refused with the nearest
     chosen = set(experiments) if "all" in wanted else set(wanted)
     return sorted(chosen, key=lambda n: (TOPICS.index(experiments[n].topic), n))  # type: ignore[attr-defined]
+
+
+def size(asked: str | None) -> str:
+    """The size asked for; None: the full one where there is a GPU, else the quick one."""
+    if asked is not None:
+        return asked
+    import torch
+
+    return "full" if torch.cuda.is_available() else "quick"
 
 
 def fingerprint(experiment: Experiment, settings: dict[str, Any], seeds: int) -> str:
@@ -153,6 +163,7 @@ def run_all(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"lab: cannot make {folder}: {error.strerror}; give another --out") from None
+    matplotlib()  # where it is missing, that is said before minutes of measuring
     records: dict[str, dict[str, Any]] = {}
     try:
         for record in _results(chosen, folder, min(processes, len(chosen)), options):

@@ -80,14 +80,19 @@ def data(line: Line) -> str:
     left_out = f"{words.some(len(bad), 'file')} left out" if bad else None
     n = len(line.get("classes") or [])
     return "data: " + _and(
-        words.text(line.get("source")), words.some(n, "class", "classes"), pixels, left_out
+        words.text(line.get("source")), words.some(n, *words.outputs(line)), pixels, left_out
     )
 
 
 @events.member
 def split(line: Line) -> str:
     sizes = line.get("sizes") or {}
-    return "split: " + _and(*(f"{words.whole(n)} {name}" for name, n in sizes.items()))
+    said = "split: " + _and(*(f"{words.whole(n)} {name}" for name, n in sizes.items()))
+    pairs = line.get("pairs")
+    if not isinstance(pairs, dict):
+        return said
+    counted = " / ".join(words.whole(n) for n in pairs.values())
+    return f"{said}; pairs {counted}: those across splits are left out"
 
 
 @events.member

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Group
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from visus.ledger import Line
@@ -17,6 +16,20 @@ from visus.report.story import Story
 STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold green"}
 WEIGHT = {"error": 0, "warning": 1, "info": 2}
 MOST_NUMBERS = 6
+MOST_REMEDIES = 3  # the likeliest come first; the report has them all
+
+
+class Indented:
+    """Text two columns in: folded where a terminal shows it, whole lines in a pipe."""
+
+    def __init__(self, text: Text):
+        self.text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = max(options.max_width - 2, 20)
+        rows = self.text.wrap(console, wide) if console.is_terminal else [self.text]
+        for row in rows:
+            yield Text("  ").append_text(row)
 
 
 def gravity(line: Line) -> int:
@@ -39,16 +52,23 @@ def finding(line: Line) -> Group:
     head = Text(f"{severity} ", style=STYLE.get(severity, "bold yellow"))
     head.append(words.text(line.get("id")), style="bold")
     head.append(place(line), style="not bold default")
-    return Group(Text(), head, *(Padding(text, (0, 0, 0, 2), expand=False) for text in _told(line)))
+    return Group(Text(), head, *(Indented(text) for text in _told(line)))
 
 
 def _told(line: Line) -> list[Text]:
     given = line.get("remedies")
     remedies = given if isinstance(given, list) else [given] if given else []
+    more = len(remedies) - MOST_REMEDIES
     said = [
         ("", words.text(line["explanation"]) if line.get("explanation") else ""),
         ("evidence: ", numbers(line.get("evidence"))),
-        *(("to do: ", words.text(item)) for item in remedies),
+        *(("to do: ", words.text(item)) for item in remedies[:MOST_REMEDIES]),
+        (
+            "",
+            f"and {words.some(more, 'more remedy', 'more remedies')} in the report"
+            if more > 0
+            else "",
+        ),
     ]
     return [Text(name, style="dim").append(text, style="not dim") for name, text in said if text]
 

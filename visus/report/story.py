@@ -133,6 +133,27 @@ class Story:
             return marked[-1]
         return min(known, key=lambda line: float(line["validation_error"]), default={})
 
+    @property
+    def outcome(self) -> Line:
+        """The best epoch as the model went out: a kept trial without edits changed it afterwards.
+
+        Then `validation_error` is that of the treated model, `treated` says by what, and the
+        training error, which nobody measured again, is gone.
+        """
+        best = self.best
+        after = self.lines[self.lines.index(best) :] if best else []
+        for line in reversed([line for line in after if line["kind"] == "trial"]):
+            error = finite(line.get("treated_error"))
+            if line.get("kept") is True and not line.get("edits") and error is not None:
+                known = {k: v for k, v in best.items() if k != "train_error"}
+                return known | {"validation_error": error, "treated": str(line.get("title") or "")}
+        return best
+
+    @property
+    def item(self) -> str:
+        """What is judged, one of them: an image, or a pair of images."""
+        return "pair" if isinstance(self.last("split").get("pairs"), dict) else "image"
+
     def counts(self, split: str) -> dict[str, int]:
         """Images per class in one split; {} where the ledger has no such table."""
         table = self.last("data").get("counts")

@@ -37,17 +37,25 @@ def _headline(story: Story) -> str:
         return "No look at test was taken: there is no test error."
     bounds = words.interval(look.get("interval"))
     said = f" (95 % interval {bounds})" if bounds else ""
-    n = f" on {words.some(look['n'], 'image')}" if words.finite(look.get("n")) is not None else ""
+    n = (
+        f" on {words.some(look['n'], story.item)}"
+        if words.finite(look.get("n")) is not None
+        else ""
+    )
     return (
         f"Test error {words.percent(error)}{said}{n}; {words.some(looks, 'look')} at test so far."
     )
 
 
 def _validation(story: Story) -> str:
-    best = story.best
+    best, out = story.best, story.outcome
     if not best:
-        return ""
-    return f"Best validation error {words.percent(best.get('validation_error'))} at epoch {words.text(best.get('epoch'))}."
+        early = story.status == "done" and story.last("stop").get("reason") == "time-limit"
+        return "No epoch was finished: getting ready took the time; give more, or --epochs." * early
+    said = f"Best validation error {words.percent(best.get('validation_error'))} at epoch {words.text(best.get('epoch'))}"
+    if title := out.get("treated"):
+        said += f"; {words.percent(out['validation_error'])} as the model went out, with {title[:1].lower()}{title[1:]}"
+    return f"{said}."
 
 
 def _ending(story: Story) -> str:

@@ -146,6 +146,15 @@ def some(n: Any, noun: str, plural: str | None = None) -> str:
     return f"{whole(n)} {noun if number(n) == 1 else plural or noun + 's'}"
 
 
+# What a task tells apart or measures, by the task's name in the `data` line.
+OUTPUTS = {"regression": ("target", "targets"), "multi-label": ("label", "labels"), "ranking": ("score", "scores")}  # fmt: skip
+
+
+def outputs(data: dict) -> tuple[str, str]:
+    """The noun for the names in a `data` line, one and many: classes, or what its task has."""
+    return OUTPUTS.get(str(data.get("task")), ("class", "classes"))
+
+
 def listed(value: Any) -> list:
     """`value` where it is a list, else an empty one."""
     return value if isinstance(value, list) else []

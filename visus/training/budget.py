@@ -46,7 +46,8 @@ class Budget:
             assert wish is not None
             return Plan(wish * per_epoch, per_epoch, wish * per_epoch), "epochs of the recipe"
         count = fit(per_epoch, wish, self.left(), self.pace, self.judge.seconds)
-        fits = f"fits {self.left():.0f} s at {1000 * self.pace:.3g} ms a step"
+        pace = f"{self.pace:.2f} s" if self.pace >= 1 else f"{1000 * self.pace:.3g} ms"
+        fits = f"fits {self.left():.0f} s at {pace} a step"
         return Plan(count, per_epoch, per_epoch * (wish or MOST_EPOCHS)), fits
 
     def replan(self, plan: Plan, step: int) -> Plan:

@@ -42,7 +42,7 @@ def _draw(width, title, pairs, x_axis, y_axis, diagonal, bounds, path, mark) -> 
     every = [*pairs, *path, *((b.x, v) for b in bounds for v in (b.low, b.high))]
     x = Scale(x_axis, [a for a, _ in every], box.left, box.width - box.right, 5)
     y = Scale(y_axis, [b for _, b in every], box.height - box.bottom, box.top, 5)
-    drawn = [tag("circle", cx=x(a), cy=y(b), r=2.4, class_="dot", opacity=0.45) for a, b in pairs]
+    drawn = [tag("circle", cx=x(a), cy=y(b), r=3, class_="dot", opacity=0.6) for a, b in pairs]
     for b in bounds:
         drawn += [line(x(b.x), y(b.low), x(b.x), y(b.high), "span")]
         drawn += [tag("circle", cx=x(b.x), cy=y(b.y), r=4.5, class_="dot")]

@@ -30,13 +30,20 @@ class Predictions(Section):
         drawn = []
         for plot in plots:
             name = words.text(plot.get("name"))
-            ranks = name == "rank"
-            axes = [Axis(f"{'true rank' if ranks else 'true'}", words.percent if ranks else words.plain),
-                    Axis(f"{'rank by score' if ranks else 'said'}", words.percent if ranks else words.plain)]  # fmt: skip
             xs, ys = _numbers(plot.get("true")), _numbers(plot.get("said"))
-            drawn.append(figure(name, scatter(f"Said and true: {name}", xs, ys, *axes)))
+            drawn.append(
+                figure(name, scatter(f"Said and true: {name}", xs, ys, *_axes(name, xs + ys)))
+            )
         return join(lead("Each point is a test image: what was said of it over what is true. On the dashed "
                          "line both agree."), drawn)  # fmt: skip
+
+
+def _axes(name: str, values: list[float]) -> list[Axis]:
+    """Both axes over one range: the line where both agree goes from corner to corner."""
+    ranks = name == "rank"
+    labels = ("true rank", "rank by score") if ranks else ("true", "said")
+    shown = words.percent if ranks else words.plain
+    return [Axis(label, shown, low=min(values), high=max(values)) for label in labels]
 
 
 @sections.member

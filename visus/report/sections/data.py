@@ -37,8 +37,9 @@ def _facts(story: Story, line: dict) -> list[tuple[str, Any]]:
     )
     pairs = [
         ("source", words.text(line.get("source"))),
-        ("classes", words.whole(len(story.classes))),
+        (words.outputs(line)[1], _outputs(story, line)),
         ("images", sizes),
+        ("pairs", _pairs(split.get("pairs"))),
         ("image size", f"{words.shape(line['size'])} pixels" if line.get("size") else ""),
         ("channels", words.text(line.get("channels"))),
         ("split", words.text(split["how"]) if split.get("how") else ""),
@@ -47,6 +48,20 @@ def _facts(story: Story, line: dict) -> list[tuple[str, Any]]:
         ("split sha256", tag("code", split["sha256"]) if split.get("sha256") else ""),
     ]
     return [pair for pair in pairs if pair[1] and pair[1] != words.NONE]
+
+
+def _outputs(story: Story, line: dict) -> str:
+    """How many classes; of numbers, labels and scores the names, which no table below has."""
+    named = words.outputs(line)[1] != "classes"
+    return ", ".join(story.classes) if named else words.whole(len(story.classes))
+
+
+def _pairs(value: Any) -> str:
+    """Pairs by split: those of images in two splits are left out, often most of them."""
+    if not isinstance(value, dict):
+        return ""
+    counted = ", ".join(f"{words.whole(value.get(name))} {name}" for name in SPLITS)
+    return f"{counted}; pairs across splits are left out"
 
 
 def _leaks(value: Any) -> str:

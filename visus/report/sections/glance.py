@@ -26,7 +26,7 @@ class Glance(Section):
 
 
 def _answer(story: Story) -> list[Any]:
-    look, best = story.test, story.best
+    look, best = story.test, story.outcome
     for noun, line, key in (
         ("Test error", look, "error"),
         ("Validation error", best, "validation_error"),
@@ -34,8 +34,8 @@ def _answer(story: Story) -> list[Any]:
         error = words.finite(line.get(key))
         if error is not None:
             n = line.get("n") if line is look else story.size("validation")
-            plainly = _plainly(error) if story.judged else f"The error is the {story.axis}."
-            return _number(noun, error, line, n, _caution(story, line is look), plainly)
+            plainly = _plainly(error) if story.judged else f"The error is {_article(story.axis)}."
+            return _number(noun, error, line, n, _caution(story, line is look), plainly, story.item)
     return [
         tag("p", "No error measured" if story.end else "No error measured yet", class_="noun"),
         tag("p", _standing(story), class_="say"),
@@ -43,10 +43,10 @@ def _answer(story: Story) -> list[Any]:
 
 
 def _number(
-    noun: str, error: float, line: dict, n: Any, caution: str, plainly: str
+    noun: str, error: float, line: dict, n: Any, caution: str, plainly: str, item: str
 ) -> list[Any]:  # fmt: skip
     bounds = words.interval(line.get("interval"))
-    of = f" on {words.some(n, 'image')}" if words.finite(n) is not None else ""
+    of = f" on {words.some(n, item)}" if words.finite(n) is not None else ""
     under = f"95 % interval {bounds}{of}" if bounds else of.strip()
     return [
         tag("p", noun, class_="noun"),
@@ -54,6 +54,10 @@ def _number(
         tag("p", under, class_="under") if under else None,
         tag("p", plainly, " ", caution, class_="say"),
     ]
+
+
+def _article(axis: str) -> str:
+    return axis if axis[:1].isdigit() else f"the {axis}"
 
 
 def _plainly(error: float) -> str:
@@ -92,7 +96,7 @@ def _standing(story: Story) -> str:
 
 
 def _compare(story: Story) -> Markup | None:
-    look, best, dots = story.test, story.best, []
+    look, best, dots = story.test, story.outcome, []
     for name, value, color in (
         ("train", best.get("train_error"), "train"),
         ("validation", best.get("validation_error"), "validation"),
@@ -114,7 +118,7 @@ def _bounds(value: Any) -> tuple[float | None, float | None]:
 
 
 def _tiles(story: Story) -> Markup:
-    best, looks = story.best, len(story.looks)
+    best, looks = story.outcome, len(story.looks)
     tiles = [
         ("Validation error", words.percent(best.get("validation_error")), _at_epoch(best)),
         ("Why it stopped", *_stopped(story)),
@@ -131,7 +135,10 @@ def _tile(name: str, value: str, under: str) -> Markup:
 
 
 def _at_epoch(best: dict) -> str:
-    return f"best, at epoch {words.text(best['epoch'])}" if best.get("epoch") is not None else ""
+    if best.get("epoch") is None:
+        return ""
+    then = ", then treated" if best.get("treated") else ""
+    return f"best, at epoch {words.text(best['epoch'])}{then}"
 
 
 def _stopped(story: Story) -> tuple[str, str]:

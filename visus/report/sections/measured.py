@@ -25,7 +25,7 @@ class Measures(Section):
         heads = [Column("measure"), Column("value", True), Column("95 % interval", True),
                  Column("better")]  # fmt: skip
         said = (
-            f"The task is a {words.text(task.get('name'))} ({words.text(task.get('how'))}). "
+            f"The task: {words.text(task.get('name'))} ({words.text(task.get('how'))}). "
             if task
             else ""
         )

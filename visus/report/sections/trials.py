@@ -63,7 +63,7 @@ def _outcome(story: Story, kept: list[Line], count: int) -> Markup:
         if steps and cost
         else ""
     )
-    final = story.best.get("validation_error")
+    final = story.outcome.get("validation_error")
     last = next((line for line in reversed(kept) if line.get("edits")), kept[-1])
     was = words.finite(last.get("control_error"))
     effect = (
