@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -55,9 +56,10 @@ def test_apply_sums_and_write(act, dtype):
         kind = torch_backend.computing(x)
         center = exact.reshape(n, c, -1).mean(2)
         high = center.to(kind)
-        numbers = [high, (center - high).to(kind), torch.rand(n, c) + 0.5, torch.randn(1, c)]
-        more = [torch.randn(c), torch.randn(n, c), torch.randn(n, 1).expand(n, c)]
-        doubles, mores = [t.double() for t in numbers], [t.double() for t in more]
+        numbers: Any = [high, (center - high).to(kind), torch.rand(n, c) + 0.5, torch.randn(1, c)]
+        more: Any = [torch.randn(c), torch.randn(n, c), torch.randn(n, 1).expand(n, c)]
+        doubles: Any = [t.double() for t in numbers]
+        mores: Any = [t.double() for t in more]
         y = cpp_backend.apply(x, *numbers, act, 0.3)
         assert y.dtype == dtype and y.stride() == x.stride()
         close(y, torch_backend.apply(exact, *doubles, act, 0.3), dtype)
