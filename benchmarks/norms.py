@@ -90,6 +90,15 @@ def both(module: nn.Module, x: Tensor, g: Tensor) -> Callable[[], object]:
 WHAT = {"forward": forward, "both": both}
 
 
+def weights(module: nn.Module, what: str) -> int:
+    """Bytes of weight and bias that must move: read forward; backward the weight again, and two gradients.
+
+    Next to nothing but for layer norm, which has one of each a number of a sample.
+    """
+    size = sum(p.nbytes for p in module.parameters())
+    return size if what == "forward" else size + size // 2 + size
+
+
 def agree(mine: nn.Module, theirs: nn.Module, x: Tensor, g: Tensor) -> None:
     """Raise unless outputs and gradients agree to rounding."""
     found = [[m(x).detach(), *torch.autograd.grad(m(x), [x, *m.parameters()], g)] for m in (mine, theirs)]  # fmt: skip
@@ -122,7 +131,8 @@ def case(name: str, shape: tuple[int, ...], layout: str, threads: int, speed: fl
         sides = {key: runner(module, x, g) for key, module in modules.items()}
         times = race(sides | {key: run for key, (run, _) in ways.items()}, options.seconds)
         speed = fastest(times, ways) if ways else speed
-        least = x.nbytes // 4 * (floors[0] + (floors[1] if what == "both" else 0)) / speed
+        moved = x.nbytes // 4 * (floors[0] + (floors[1] if what == "both" else 0))
+        least = (moved + weights(modules["ours"], what)) / speed
         middle = {key: t.least for key, t in times.items()}
         lines.append({
             "norm": name, "shape": list(shape), "layout": layout, "threads": threads, "what": what,

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from visus.kernels import FLOATS, build, torch_backend
+from visus.kernels.torch_backend import computing
 
 DTYPES = {dtype: code for code, dtype in enumerate(FLOATS)}
 ACTS = {name: code for code, name in enumerate(torch_backend.ACTIVATIONS)}
 LEVELS = {"AVX512": "avx512", "AVX2": "avx2"}  # what torch calls them
 PAST = 12 << 20  # bytes from which an output is written past the caches
 
-# The fields of `Args` in norms.cpp.
+# The fields of `NormArgs` in args.h.
 FORM = struct.Struct("=26q4d")
 
 
@@ -105,5 +106,52 @@ def served(x: Tensor, tensors: Sequence[Tensor | None] = (), size: int = 0) -> b
 
 # ---- the four passes ------------------------------------------------------------------
 
-moments, apply = torch_backend.moments, torch_backend.apply
-sums, write = torch_backend.sums, torch_backend.write
+# The fields of `PassArgs` in passes.h.
+PASS = struct.Struct("=22qd")
+MOMENTS, APPLY, SUMS, WRITE = range(4)
+
+
+def _pass(kind: int, x: Tensor, last: int, numbers: Sequence[Tensor], act: str | None, alpha: float, out: Sequence[Tensor], g: Tensor | None = None, y: Tensor | None = None) -> None:  # fmt: skip
+    n, c = x.shape[:2]
+    as_planes = [t.to(computing(x)).reshape(-1, c).expand(n, c).contiguous() for t in numbers]
+    at = [*map(address, as_planes), *[0] * (7 - len(numbers))]
+    function("visus_pass")(PASS.pack(
+        DTYPES[x.dtype], last, n, c, x.numel() // (n * c), ACTS[act or "none"], kind,
+        torch.get_num_threads(), y is not None and y.nbytes >= PAST, address(x), address(g), address(y),
+        *at, *map(address, out), *[0] * (3 - len(out)), alpha,
+    ))  # fmt: skip
+
+
+def _small(x: Tensor, count: int) -> list[Tensor]:
+    return [torch.empty(x.shape[:2], dtype=computing(x)) for _ in range(count)]
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `visus.kernels`; one reading."""
+    (x, last), found = layout(x), _small(x, 3)
+    _pass(MOMENTS, x, last, (), None, 0.0, found)
+    return found[0], found[1], found[2]
+
+
+def apply(x: Tensor, mean: Tensor, rest: Tensor, scale: Tensor, shift: Tensor, act: str | None = None, alpha: float = 0.0) -> Tensor:  # fmt: skip
+    """See `visus.kernels`."""
+    x, last = layout(x)
+    y = torch.empty_like(x)
+    _pass(APPLY, x, last, (mean, rest, scale, shift), act, alpha, (), y=y)
+    return y
+
+
+def sums(g: Tensor, x: Tensor, mean: Tensor, rest: Tensor, scale: Tensor, shift: Tensor, act: str | None = None, alpha: float = 0.0) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """See `visus.kernels`."""
+    (x, last), found = layout(x), _small(x, 2)
+    _pass(SUMS, x, last, (mean, rest, scale, shift), act, alpha, found, alike(g, x, last))
+    return found[0], found[1]
+
+
+def write(g: Tensor, x: Tensor, mean: Tensor, rest: Tensor, scale: Tensor, shift: Tensor, p: Tensor, q: Tensor, r: Tensor, act: str | None = None, alpha: float = 0.0) -> Tensor:  # fmt: skip
+    """See `visus.kernels`."""
+    x, last = layout(x)
+    dx = torch.empty_like(x)
+    numbers = mean, rest, scale, shift, p, q, r
+    _pass(WRITE, x, last, numbers, act, alpha, (), alike(g, x, last), dx)
+    return dx

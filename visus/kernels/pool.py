@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -50,12 +51,14 @@ def _windows(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
 
 
 def _faster(x: Tensor, window: Any, size: Any) -> bool:
-    """Contiguous rows of a whole vector of windows; channels-last where the backward pass repays it."""
-    kernel, stride, padding, dilation = window
+    """Contiguous rows of a whole vector of windows; channels-last where there is enough to do, and
+    a backward pass or overlap that repays it."""
+    kernel, stride, padding, _ = window
     if x.is_contiguous():
         return stride[1] <= 2 and size[1] - 2 * padding[1] >= 16
-    tiled = kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1)
-    return tiled and x.requires_grad and torch.is_grad_enabled()
+    looks = math.prod((*x.shape[:2], *size, *kernel))
+    learns = x.requires_grad and torch.is_grad_enabled()
+    return x.shape[1] >= 32 and looks >= 1 << 20 and (learns or stride == (1, 1))
 
 
 def _serves(x: Tensor, window: Window) -> bool:

@@ -64,10 +64,9 @@ template <class T> struct Algebra {
     number(3, n)[c] = A(shift - lo * scale);
   }
 
-  VISUS_INLINE Small<A> affine(int64_t c, double mean, double inverse) const {
-    const A hi = A(mean);
-    const double scale = weight(c) * inverse;
-    return {hi, A(scale), A(bias(c) - (mean - double(hi)) * scale), A(scale), 0, 0};
+  // The numbers of a group's planes, from channel c on.
+  typename P::Numbers group(int64_t c, double mean, double inverse) const {
+    return {{}, a.weight ? (const A*)a.weight + c : nullptr, a.bias ? (const A*)a.bias + c : nullptr, mean, inverse, 0, 0};
   }
 
   bool ready = false;  // the same numbers for all cuts are there

@@ -16,7 +16,8 @@ template <class T, int ACT> struct Layer {
   const int64_t M, K, S;
   const T *x = (const T*)a.x, *g = (const T*)a.g;
   T* y = (T*)a.y;
-  const A *weight = (const A*)a.weight, *bias = (const A*)a.bias, alpha = A(a.alpha);
+  const A *weight = (const A*)a.weight, *bias = (const A*)a.bias;
+  const Bend<A> bend{A(a.alpha), int(a.act)};
   A *hi, *lo, *inverse;
   const int threads;
   std::unique_ptr<double[]> total;  // for each thread: dweight and dbias
@@ -32,9 +33,9 @@ template <class T, int ACT> struct Layer {
   template <class N> static VISUS_INLINE V number(const A* p, int64_t j, N n, A other) { return p ? P::at(p + j, n) : all(other); }
 
   // g act' at xhat w + b
-  static VISUS_INLINE V pulled(V g, V xhat, V w, V b, A alpha) {
+  static VISUS_INLINE V pulled(V g, V xhat, V w, V b, Bend<A> bend) {
     if constexpr (ACT == NONE) return g;
-    return pull<ACT>(g, xhat * w + b, alpha);
+    return pull<ACT>(g, xhat * w + b, bend);
   }
 
   // Where number j of a row is in the weights: they are (C, S) where the rows are (S, C).

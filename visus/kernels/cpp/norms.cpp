@@ -4,6 +4,7 @@
 // Two kinds of algebra. Mixture: gate xhat_batch + (1 - gate) xhat_instance, which is batch norm
 // for gate 1 and instance norm for gate 0. Groups: moments over groups of channels of a sample.
 #include "algebra.h"
+#include "passes.h"
 
 using namespace visus;
 
@@ -17,7 +18,7 @@ template <class T> struct Norm : Algebra<T> {
   typedef Strips<T> P;
   typedef typename P::A A;
   using B::B, B::a, B::N, B::C, B::S, B::G, B::last, B::fixed, B::batch, B::instance, B::x, B::g, B::y, B::parts, B::rows;
-  using B::piece, B::own, B::reading, B::ahead, B::first, B::second, B::weight, B::wide, B::affine, B::fix, B::scales, B::pulls;
+  using B::piece, B::own, B::reading, B::ahead, B::first, B::second, B::weight, B::wide, B::group, B::fix, B::scales, B::pulls;
 
   // ---- how the work is cut -------------------------------------------------------------
   // A step is called with (n0, n1, c0, c1, phase, part): phase 0 reads, 1 does the algebra, 2
@@ -79,6 +80,7 @@ template <class T> struct Norm : Algebra<T> {
     if (a.past) fence();
   }
 
+  const Bend<A> bend{A(a.alpha), int(a.act)};
   bool summing = false;  // the pieces are sums, not moments
 
   // The parts of sample n, in their order whoever made them.
@@ -118,7 +120,6 @@ template <class T> struct Norm : Algebra<T> {
   // ---- forward -------------------------------------------------------------------------
 
   template <int ACT> void forward(int64_t n0, int64_t n1, int64_t c0, int64_t c1, int phase, int64_t part) {
-      const A alpha = A(a.alpha);
       if (phase == 1) return scales(n0, n1, c0, c1, true);
       if (phase == 0 && batch && fixed && !instance) return;
       for (int64_t n = n0; n < n1; n++) {
@@ -127,11 +128,11 @@ template <class T> struct Norm : Algebra<T> {
         else if (last && phase == 0)
           read_rows(n, part, [&](int64_t r, int64_t count, double* m, double* v) { P::moments_rows(x + (n * S + r) * C, count, C, m, v); });
         else if (last)
-          each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template apply_rows<ACT>(x + o, y + o, count, C, wide(n), alpha, a.past); });
+          each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template apply_rows<ACT>(x + o, y + o, count, C, wide(n), bend, a.past); });
         else {
             const int64_t o = (n * C + c0) * S;
             if (phase == 0) P::moments_planes(x + o, c1 - c0, S, first(n) + c0, second(n) + c0, reading);
-            else P::template apply_planes<ACT>(x + o, y + o, c1 - c0, S, wide(n, c0), alpha, a.past, ahead);
+            else P::template apply_planes<ACT>(x + o, y + o, c1 - c0, S, wide(n, c0), bend, a.past, ahead);
         }
       }
   }
@@ -141,7 +142,7 @@ template <class T> struct Norm : Algebra<T> {
     P::moments(x + o, D * S, mean, var, D * S);
     const double inverse = 1.0 / std::sqrt(var + a.eps);
     a.mean[n * G + q] = mean, a.inverse[n * G + q] = inverse;
-    P::template small_apply<ACT>(x + o, y + o, D, S, [&](int64_t k) { return affine(c + k, mean, inverse); }, A(a.alpha), a.past, 0);
+    P::template small_apply<ACT>(x + o, y + o, D, S, group(c, mean, inverse), bend, a.past, 0);
   }
   void run_forward(Step step) {
     fix();
@@ -154,17 +155,15 @@ template <class T> struct Norm : Algebra<T> {
     const int64_t D = C / G, c = q * D, o = (n * C + c) * S;
     const double mean = a.mean[n * G + q], i = a.inverse[n * G + q], low = mean - double(A(mean)), size = double(D) * double(S);
     double *sg = first(n) + c, *sx = second(n) + c, h = 0, hd = 0;
-    P::template small_sums<ACT, false>(g + o, x + o, D, S, [&](int64_t k) { return affine(c + k, mean, i); }, A(a.alpha), sg, sx, 0);
+    typename P::Numbers of = group(c, mean, i);
+    P::template small_sums<ACT>(g + o, x + o, D, S, of, bend, sg, sx, 0);
     for (int64_t k = 0; k < D; k++) {
       sx[k] -= low * sg[k];
       h += weight(c + k) * sg[k], hd += weight(c + k) * sx[k];
     }
     const double slope = -i * i * i * hd / size, rest = -i * h / size - slope * low;
-    P::template small_write<ACT, false>(g + o, x + o, y + o, D, S, [&](int64_t k) {
-      Small<A> s = affine(c + k, mean, i);
-      s.q = A(slope), s.r = A(rest);
-      return s;
-    }, A(a.alpha), a.past, 0);
+    of.q = A(slope), of.r = A(rest);
+    P::template small_write<ACT>(g + o, x + o, y + o, D, S, of, bend, a.past, 0);
   }
 
   bool once = false;  // each cut prepares its own numbers
@@ -178,7 +177,6 @@ template <class T> struct Norm : Algebra<T> {
   }
 
   template <int ACT> void backward(int64_t n0, int64_t n1, int64_t c0, int64_t c1, int phase, int64_t part) {
-      const A alpha = A(a.alpha);
       if (phase == 1) return pulls(n0, n1, c0, c1);
       if (phase == 0 && once) scales(n0, n1, c0, c1, false);
       for (int64_t n = n0; n < n1; n++) {
@@ -186,14 +184,14 @@ template <class T> struct Norm : Algebra<T> {
           read_rows(n, part, [&](int64_t r, int64_t count, double* sg, double* sx) {
             int64_t o = (n * S + r) * C;
             for (int64_t c = 0; c < C; c++) sg[c] = sx[c] = 0;
-            P::template sums_rows<ACT>(g + o, x + o, count, C, wide(n), alpha, sg, sx);
+            P::template sums_rows<ACT>(g + o, x + o, count, C, wide(n), bend, sg, sx);
           });
         else if (last)
-          each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template write_rows<ACT>(g + o, x + o, y + o, count, C, wide(n), alpha, a.past); });
+          each_part(part, [&](int64_t r, int64_t count) { int64_t o = (n * S + r) * C; P::template write_rows<ACT>(g + o, x + o, y + o, count, C, wide(n), bend, a.past); });
         else {
             const int64_t o = (n * C + c0) * S;
-            if (phase == 0) P::template sums_planes<ACT>(g + o, x + o, c1 - c0, S, wide(n, c0), alpha, first(n) + c0, second(n) + c0, reading);
-            else P::template write_planes<ACT>(g + o, x + o, y + o, c1 - c0, S, wide(n, c0), alpha, a.past, ahead);
+            if (phase == 0) P::template sums_planes<ACT>(g + o, x + o, c1 - c0, S, wide(n, c0), bend, first(n) + c0, second(n) + c0, reading);
+            else P::template write_planes<ACT>(g + o, x + o, y + o, c1 - c0, S, wide(n, c0), bend, a.past, ahead);
         }
       }
   }
@@ -201,20 +199,25 @@ template <class T> struct Norm : Algebra<T> {
 
 template <class T> void start(const Args& a) {
   Norm<T> norm(a);
-  auto by_act = [&](auto k) {
+  by_act<T>(int(a.act), [&](auto k) {
     constexpr int ACT = decltype(k)::value;
     if (norm.close) norm.groups([&](int64_t n, int64_t q) { if (a.g) norm.template backward_group<ACT>(n, q); else norm.template forward_group<ACT>(n, q); });
     else if (a.g) norm.run_backward(&Norm<T>::template backward<ACT>);
     else norm.run_forward(&Norm<T>::template forward<ACT>);
     if (a.g) norm.parameters();
-  };
-  switch (a.act) {
-    case RELU: return by_act(std::integral_constant<int, RELU>());
-    case LEAKY: return by_act(std::integral_constant<int, LEAKY>());
-    case ELU: return by_act(std::integral_constant<int, ELU>());
-    case SIGMOID: return by_act(std::integral_constant<int, SIGMOID>());
-    case TANH: return by_act(std::integral_constant<int, TANH>());
-    default: return by_act(std::integral_constant<int, NONE>());
+  });
+}
+
+template <class T> void start(const PassArgs& a) {
+  by_act<T>(int(a.act), [&](auto k) { Passes<T, decltype(k)::value>{a}.run(); });
+}
+
+template <class F> void by_dtype(int64_t dtype, F f) {
+  switch (dtype) {
+    case 0: return f(float());
+    case 1: return f(double());
+    case 2: return f(bf16());
+    default: return f(f16());
   }
 }
 
@@ -224,10 +227,9 @@ template <class T> void start(const Args& a) {
 extern "C" void visus_norm(const Args* given) {
   Args a = *given;
   if (a.last && !a.groups && !a.gate && a.constant == 1) { a.s *= a.n; a.n = 1; }  // one long sample
-  switch (a.dtype) {
-    case 0: return start<float>(a);
-    case 1: return start<double>(a);
-    case 2: return start<bf16>(a);
-    default: return start<f16>(a);
-  }
+  by_dtype(a.dtype, [&](auto t) { start<decltype(t)>(a); });
+}
+
+extern "C" void visus_pass(const PassArgs* a) {
+  by_dtype(a->dtype, [&](auto t) { start<decltype(t)>(*a); });
 }

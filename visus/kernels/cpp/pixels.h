@@ -12,7 +12,7 @@ template <class T, int ACT> struct Pixels : Layer<T, ACT> {
   typedef typename B::A A;
   typedef typename B::V V;
   static constexpr int L = P::L;
-  using B::B, B::a, B::M, B::K, B::S, B::x, B::g, B::y, B::weight, B::bias, B::alpha, B::hi, B::lo, B::inverse, B::threads, B::total;
+  using B::B, B::a, B::M, B::K, B::S, B::x, B::g, B::y, B::weight, B::bias, B::bend, B::hi, B::lo, B::inverse, B::threads, B::total;
 
   static constexpr int64_t WIDTH = 4096 / BYTES;  // vectors of a cut, at most
   static constexpr int64_t CUT = 512 << 10;       // bytes of a cut
@@ -36,7 +36,8 @@ template <class T, int ACT> struct Pixels : Layer<T, ACT> {
 
   VISUS_APART void forward(int64_t n, int64_t s0, int64_t many, bool past) const {
     const int64_t K = this->K, S = this->S, few = std::min(FEW, K);
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const T* from = x + n * K * S + s0;
     T* into = y + n * K * S + s0;
     const A share = A(1) / A(K), eps = A(a.eps);
@@ -71,14 +72,15 @@ template <class T, int ACT> struct Pixels : Layer<T, ACT> {
       const V w = all(weight ? weight[c] : A(1)), b = all(bias ? bias[c] : A(0));
       P::along(many, [&](int64_t j, auto m) VISUS_HERE {
         const V xhat = (P::at(from + c * S + j, m) - k[j / L]) * scale[j / L] + off[j / L];
-        P::put(into + c * S + j, act<ACT>(xhat * w + b, alpha), m, past);
+        P::put(into + c * S + j, act<ACT>(xhat * w + b, bend), m, past);
       });
     }
   }
 
   VISUS_APART void backward(int64_t n, int64_t s0, int64_t many, double* sums, bool past) const {
     const int64_t K = this->K, S = this->S, base = n * K * S + s0, set = n * S + s0;
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const T *xr = x + base, *gr = g + base;
     T* into = y + base;
     const A share = A(1) / A(K);
@@ -92,7 +94,7 @@ template <class T, int ACT> struct Pixels : Layer<T, ACT> {
       P::along(many, [&](int64_t j, auto m) VISUS_HERE {
         const int64_t v = j / L;
         P::later(xr + (c + 1) * S + j, 0), P::later(gr + (c + 1) * S + j, 0);
-        const V xhat = (P::at(xr + c * S + j, m) - h[v]) * i[v] + off[v], e = B::pulled(P::at(gr + c * S + j, m), xhat, w, b, alpha), f = e * w;
+        const V xhat = (P::at(xr + c * S + j, m) - h[v]) * i[v] + off[v], e = B::pulled(P::at(gr + c * S + j, m), xhat, w, b, bend), f = e * w;
         db += e, dw += e * xhat;
         t1[v] += f, t2[v] += f * xhat;
       });
@@ -103,7 +105,7 @@ template <class T, int ACT> struct Pixels : Layer<T, ACT> {
       const V w = all(weight ? weight[c] : A(1)), b = all(bias ? bias[c] : A(0));
       P::along(many, [&](int64_t j, auto m) VISUS_HERE {
         const int64_t v = j / L;
-        const V xhat = (P::at(xr + c * S + j, m) - h[v]) * i[v] + off[v], e = B::pulled(P::at(gr + c * S + j, m), xhat, w, b, alpha);
+        const V xhat = (P::at(xr + c * S + j, m) - h[v]) * i[v] + off[v], e = B::pulled(P::at(gr + c * S + j, m), xhat, w, b, bend);
         P::put(into + c * S + j, (e * w - t1[v] - xhat * t2[v]) * i[v], m, past);
       });
     }

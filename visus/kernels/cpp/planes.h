@@ -76,8 +76,8 @@ template <class T> struct Planes {
     if (all.square != all.square) var = all.square;
   }
 
-  template <int ACT> static VISUS_APART void apply(const T* x, T* y, int64_t s, const Small<A>& k, A alpha, bool past, int64_t ahead) {
-    auto f = [&](V v) { return act<ACT>((v - k.hi) * k.a + k.b, alpha); };
+  template <int ACT> static VISUS_APART void apply(const T* x, T* y, int64_t s, const Small<A>& k, Bend<A> bend, bool past, int64_t ahead) {
+    auto f = [&](V v) { return act<ACT>((v - k.hi) * k.a + k.b, bend); };
     int64_t i = 0;
     if (past) {
       while (i < s && (uintptr_t(y + i) & (sizeof(T) * L - 1))) i++;
@@ -97,7 +97,7 @@ template <class T> struct Planes {
 
   // ahead: how far on the plane is that is read next, where they do not lie side by side, or 0:
   // what goes on in memory is asked for by the processor itself, and better.
-  template <int ACT> static VISUS_APART void sums(const T* g, const T* x, int64_t s, const Small<A>& k, A alpha, double& sg, double& sx, int64_t ahead) {
+  template <int ACT> static VISUS_APART void sums(const T* g, const T* x, int64_t s, const Small<A>& k, Bend<A> bend, double& sg, double& sx, int64_t ahead) {
     auto with = [&](auto far) VISUS_HERE {
       double tg = 0, tx = 0;
       for (int64_t t = 0; t < s; t += TILE / 4) {
@@ -106,7 +106,7 @@ template <class T> struct Planes {
         V h0[4] = {}, h1[4] = {};
         auto f = [&](V gv, V xv, int j) VISUS_HERE {
           V d = xv - k.hi;
-          V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
+          V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, bend);
           h0[j] += h;
           h1[j] += h * d;
         };
@@ -126,10 +126,10 @@ template <class T> struct Planes {
     if (ahead) with(std::true_type()); else with(std::false_type());
   }
 
-  template <int ACT> static VISUS_APART void write(const T* g, const T* x, T* dx, int64_t s, const Small<A>& k, A alpha, bool past, int64_t ahead) {
+  template <int ACT> static VISUS_APART void write(const T* g, const T* x, T* dx, int64_t s, const Small<A>& k, Bend<A> bend, bool past, int64_t ahead) {
     auto f = [&](V gv, V xv) VISUS_HERE {
       V d = xv - k.hi;
-      V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, alpha);
+      V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, bend);
       return h * k.p + (d * k.q + k.r);
     };
     int64_t i = 0;
@@ -155,7 +155,20 @@ template <class T> struct Planes {
 
   // Numbers by plane or by channel, each an array.
   struct Wide { const A *hi, *a, *b, *p, *q, *r; };
-  static VISUS_INLINE Small<A> number(const Wide& k, int64_t c) { return {k.hi[c], k.a[c], k.b[c], k.p[c], k.q[c], k.r[c]}; }
+
+  // Where the numbers of plane c come from: such arrays, or (none) the moments of one set of planes.
+  struct Numbers {
+    Wide k;
+    const A *weight, *bias;
+    double mean, inverse;
+    A q, r;
+    VISUS_INLINE Small<A> operator()(int64_t c) const {
+      if (k.hi) return {k.hi[c], k.a[c], k.b[c], k.p[c], k.q[c], k.r[c]};
+      const A hi = A(mean);
+      const double scale = (weight ? double(weight[c]) : 1.0) * inverse;
+      return {hi, A(scale), A((bias ? double(bias[c]) : 0.0) - (mean - double(hi)) * scale), A(scale), q, r};
+    }
+  };
   static constexpr int64_t SMALL = 16 * L;
 
   // f(j, i, many) for the vectors of a small plane, j counting them: many = L, or fewer at the end
@@ -170,24 +183,23 @@ template <class T> struct Planes {
     if (s <= SMALL) return small_moments(x, planes, s, mean, var, ahead);
     for (int64_t c = 0; c < planes; c++) moments(x + c * s, s, mean[c], var[c], ahead);
   }
-  template <int ACT> static void apply_planes(const T* x, T* y, int64_t planes, int64_t s, const Wide& k, A alpha, bool past, int64_t ahead) {
-    auto of = [&](int64_t c) { return number(k, c); };
-    if (s <= SMALL) return small_apply<ACT>(x, y, planes, s, of, alpha, past, ahead);
-    for (int64_t c = 0; c < planes; c++) apply<ACT>(x + c * s, y + c * s, s, of(c), alpha, past, ahead);
+  template <int ACT> static void apply_planes(const T* x, T* y, int64_t planes, int64_t s, const Wide& k, Bend<A> bend, bool past, int64_t ahead) {
+    const Numbers of{k, nullptr, nullptr, 0, 0, 0, 0};
+    if (s <= SMALL) return small_apply<ACT>(x, y, planes, s, of, bend, past, ahead);
+    for (int64_t c = 0; c < planes; c++) apply<ACT>(x + c * s, y + c * s, s, of(c), bend, past, ahead);
   }
-  template <int ACT> static void sums_planes(const T* g, const T* x, int64_t planes, int64_t s, const Wide& k, A alpha, double* sg, double* sx, int64_t ahead) {
-    auto of = [&](int64_t c) { return number(k, c); };
-    if (s <= SMALL) return ahead ? small_sums<ACT, true>(g, x, planes, s, of, alpha, sg, sx, ahead) : small_sums<ACT, false>(g, x, planes, s, of, alpha, sg, sx, 0);
-    for (int64_t c = 0; c < planes; c++) sums<ACT>(g + c * s, x + c * s, s, of(c), alpha, sg[c], sx[c], ahead);
+  template <int ACT> static void sums_planes(const T* g, const T* x, int64_t planes, int64_t s, const Wide& k, Bend<A> bend, double* sg, double* sx, int64_t ahead) {
+    const Numbers of{k, nullptr, nullptr, 0, 0, 0, 0};
+    if (s <= SMALL) return small_sums<ACT>(g, x, planes, s, of, bend, sg, sx, ahead);
+    for (int64_t c = 0; c < planes; c++) sums<ACT>(g + c * s, x + c * s, s, of(c), bend, sg[c], sx[c], ahead);
   }
-  template <int ACT> static void write_planes(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Wide& k, A alpha, bool past, int64_t ahead) {
-    auto of = [&](int64_t c) { return number(k, c); };
-    if (s <= SMALL) return ahead ? small_write<ACT, true>(g, x, dx, planes, s, of, alpha, past, ahead) : small_write<ACT, false>(g, x, dx, planes, s, of, alpha, past, 0);
-    for (int64_t c = 0; c < planes; c++) write<ACT>(g + c * s, x + c * s, dx + c * s, s, of(c), alpha, past, ahead);
+  template <int ACT> static void write_planes(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Wide& k, Bend<A> bend, bool past, int64_t ahead) {
+    const Numbers of{k, nullptr, nullptr, 0, 0, 0, 0};
+    if (s <= SMALL) return small_write<ACT>(g, x, dx, planes, s, of, bend, past, ahead);
+    for (int64_t c = 0; c < planes; c++) write<ACT>(g + c * s, x + c * s, dx + c * s, s, of(c), bend, past, ahead);
   }
 
   // ---- small planes: without a call for each, their sums folded four at a time -----------
-  // of(c): the numbers of plane c
 
   static VISUS_APART void small_moments(const T* x, int64_t planes, int64_t s, double* mean, double* var, int64_t ahead) {
     const A share = A(1) / A(s);
@@ -220,19 +232,19 @@ template <class T> struct Planes {
     }
   }
 
-  template <int ACT, class F> static VISUS_APART void small_apply(const T* x, T* y, int64_t planes, int64_t s, F of, A alpha, bool past, int64_t ahead) {
+  template <int ACT> static VISUS_APART void small_apply(const T* x, T* y, int64_t planes, int64_t s, const Numbers& of, Bend<A> bend, bool past, int64_t ahead) {
     past = streams(y, s, past);
     for (int64_t c = 0; c < planes; c++, x += s, y += s) {
       const Small<A> k = of(c);
       const V hi = all(k.hi), a = all(k.a), b = all(k.b);
       vectors(s, [&](int, int64_t i, auto w) VISUS_HERE {
         soon(x + i, ahead);
-        put(y + i, act<ACT>((at(x + i, w) - hi) * a + b, alpha), w, past);
+        put(y + i, act<ACT>((at(x + i, w) - hi) * a + b, bend), w, past);
       });
     }
   }
 
-  template <int ACT, bool FURTHER, class F> static VISUS_APART void small_sums(const T* g, const T* x, int64_t planes, int64_t s, F of, A alpha, double* sg, double* sx, int64_t ahead) {
+  template <int ACT> static VISUS_APART void small_sums(const T* g, const T* x, int64_t planes, int64_t s, const Numbers& of, Bend<A> bend, double* sg, double* sx, int64_t ahead) {
     for (int64_t c = 0; c < planes; c += 4) {
       const int many = int(std::min<int64_t>(4, planes - c));
       V t0[4] = {}, t1[4] = {};
@@ -241,9 +253,9 @@ template <class T> struct Planes {
         const V hi = all(n.hi), a = all(n.a), b = all(n.b);
         V h0[2] = {}, h1[2] = {};
         vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE {
-          if (FURTHER) soon(x + i, ahead), soon(g + i, ahead);
+          soon(x + i, ahead), soon(g + i, ahead);
           V d = at(x + i, w) - hi, v = at(g + i, w);
-          V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, alpha);
+          V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, bend);
           h0[j] += h;
           h1[j] += h * d;
         });
@@ -254,15 +266,15 @@ template <class T> struct Planes {
     }
   }
 
-  template <int ACT, bool FURTHER, class F> static VISUS_APART void small_write(const T* g, const T* x, T* dx, int64_t planes, int64_t s, F of, A alpha, bool past, int64_t ahead) {
+  template <int ACT> static VISUS_APART void small_write(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Numbers& of, Bend<A> bend, bool past, int64_t ahead) {
     past = streams(dx, s, past);
     for (int64_t c = 0; c < planes; c++, x += s, g += s, dx += s) {
       const Small<A> k = of(c);
       const V hi = all(k.hi), a = all(k.a), b = all(k.b), p = all(k.p), q = all(k.q), r = all(k.r);
       vectors(s, [&](int, int64_t i, auto w) VISUS_HERE {
-        if (FURTHER) soon(x + i, ahead), soon(g + i, ahead);
+        soon(x + i, ahead), soon(g + i, ahead);
         V d = at(x + i, w) - hi, v = at(g + i, w);
-        V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, alpha);
+        V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, bend);
         put(dx + i, h * p + (d * q + r), w, past);
       });
     }

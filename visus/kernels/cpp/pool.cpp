@@ -2,6 +2,7 @@
 // equals wins and NaN wins over all, as in torch; NONE marks a window without any pixel.
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <utility>
 #include "vector.h"
 
@@ -58,18 +59,59 @@ template <class T> struct Pool {
     where = wins ? k : where;
   }
   static VISUS_INLINE I number(int64_t k) { return I{} + typename std::conditional<sizeof(A) == 8, int64_t, int32_t>::type(k); }
+  // Bytes of numbers and back; left to itself the compiler takes them one by one.
+  static VISUS_INLINE Bytes narrow(I i) {
+    if constexpr (sizeof(A) == 4) {
+#if defined(__AVX512F__)
+      return (Bytes)_mm512_cvtepi32_epi8((__m512i)i);
+#elif defined(__AVX2__)
+      const __m128i h = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)i), _mm256_extracti128_si256((__m256i)i, 1));
+      const __m128i packed = _mm_packus_epi16(h, h);
+      Bytes b;
+      memcpy(&b, &packed, sizeof b);
+      return b;
+#elif defined(__SSE2__)
+      const __m128i h = _mm_packs_epi32((__m128i)i, (__m128i)i);
+      const __m128i packed = _mm_packus_epi16(h, h);
+      Bytes b;
+      memcpy(&b, &packed, sizeof b);
+      return b;
+#endif
+    }
+    return __builtin_convertvector(i, Bytes);
+  }
+  static VISUS_INLINE I spread(Bytes b) {
+#if defined(__SSE2__)
+    if constexpr (sizeof(A) == 4) {
+      __m128i low = {};
+      memcpy(&low, &b, sizeof b);
+#if defined(__AVX512F__)
+      return (I)_mm512_cvtepu8_epi32(low);
+#elif defined(__AVX2__)
+      return (I)_mm256_cvtepu8_epi32(low);
+#else
+      return (I)_mm_unpacklo_epi16(_mm_unpacklo_epi8(low, __m128i{}), __m128i{});
+#endif
+    }
+#endif
+    return __builtin_convertvector(b, I);
+  }
   static VISUS_INLINE void bytes(uint8_t* p, I where, int64_t n) {
-    Bytes b = __builtin_convertvector(where, Bytes);
+    Bytes b = narrow(where);
     if (n >= L) memcpy(p, &b, L); else memcpy(p, &b, n);
   }
   static VISUS_INLINE I where(const uint8_t* p, int64_t n) {
     Bytes b = {};
     if (n >= L) memcpy(&b, p, L); else memcpy(&b, p, n);
-    return __builtin_convertvector(b, I);
+    return spread(b);
   }
   static VISUS_INLINE V at(const T* p, int64_t n) { return n >= L ? load(p) : load(p, int(n)); }
   static VISUS_INLINE void write(T* p, V v, int64_t n, bool past = false) {
     if (n < L) store(p, v, int(n)); else if (past) stream(p, v); else store(p, v);
+  }
+  // As T holds it: torch adds in T, and so do we.
+  static VISUS_INLINE V rounded(V v) {
+    if constexpr (sizeof(T) >= 4) return v; else return widen((const T*)nullptr, visus::narrow((const T*)nullptr, v));
   }
   // Elements of the window from start on, by step, that lie on [0, size).
   static void inside(int64_t start, int64_t step, int64_t count, int64_t size, int64_t& first, int64_t& end) {
@@ -153,6 +195,19 @@ template <class T> struct Pool {
   }
 
   // ---- channels last ---------------------------------------------------------------------
+  // A window's pixels (backward: the windows of a pixel) are listed once; then blocks of channels
+  // go through the list with what they gather in registers.
+
+  struct Listed { int64_t at[256], number[256], many = 0; void add(int64_t place, int64_t k) { at[many] = place, number[many++] = k; } };
+
+  // f(first channel, blocks of vectors, channels of one: L or what is left)
+  template <class F> static VISUS_INLINE void across(int64_t C, F f) {
+    constexpr int WIDE = 4;
+    int64_t c = 0;
+    for (; c + WIDE * L <= C; c += WIDE * L) f(c, std::integral_constant<int, WIDE>(), std::integral_constant<int64_t, L>());
+    for (; c + L <= C; c += L) f(c, std::integral_constant<int, 1>(), std::integral_constant<int64_t, L>());
+    if (c < C) f(c, std::integral_constant<int, 1>(), C - c);
+  }
 
   VISUS_APART void forward_row(const T* x, T* y, uint8_t* k, int64_t i) {
     const int64_t C = a.c, top = i * a.sh - a.ph;
@@ -161,45 +216,54 @@ template <class T> struct Pool {
     for (int64_t j = 0; j < OW; j++, y += C, k += C) {
       const int64_t left = j * a.sw - a.pw;
       inside(left, a.dw, KW, W, v0, v1);
-      const int64_t none = u0 < u1 && v0 < v1 ? u0 * KW + v0 : NONE;
-      for (int64_t c = 0; c < C; c += L) {
-        V best = all(-std::numeric_limits<A>::infinity());
-        I win = number(none);
-        for (int64_t u = u0; u < u1; u++)
-          for (int64_t v = v0; v < v1; v++)
-            keep(at(x + ((top + u * a.dh) * W + left + v * a.dw) * C + c, C - c), number(u * KW + v), best, win);
-        write(y + c, best, C - c);
-        bytes(k + c, win, C - c);
-      }
+      Listed pixels;
+      for (int64_t u = u0; u < u1; u++)
+        for (int64_t v = v0; v < v1; v++) pixels.add(((top + u * a.dh) * W + left + v * a.dw) * C, u * KW + v);
+      across(C, [&](int64_t c, auto blocks, auto n) {
+        constexpr int B = decltype(blocks)::value;
+        V best[B];
+        I win[B];
+        for (int b = 0; b < B; b++) best[b] = all(-std::numeric_limits<A>::infinity()), win[b] = number(pixels.many ? pixels.number[0] : NONE);
+        for (int64_t t = 0; t < pixels.many; t++) {
+          const I mine = number(pixels.number[t]);
+#pragma GCC unroll 4
+          for (int b = 0; b < B; b++) keep(at(x + pixels.at[t] + c + b * L, n), mine, best[b], win[b]);
+        }
+#pragma GCC unroll 4
+        for (int b = 0; b < B; b++) write(y + c + b * L, best[b], n), bytes(k + c + b * L, win[b], n);
+      });
     }
   }
 
-  // Channels [c0, c1) of a sample.
-  VISUS_APART void backward_sample(const T* g, T* dx, const uint8_t* k, int64_t c0, int64_t c1) {
+  // Row r of dx: every pixel gathers from its windows, in their order, and is written once.
+  VISUS_APART void backward_row(const T* g, T* dx, const uint8_t* k, int64_t r, const Listed* columns) {
     const int64_t C = a.c;
-    const bool whole = tiled && OH * KH == H && OW * KW == W, past = whole && a.past && uintptr_t(dx) % 64 == 0 && (C * sizeof(T)) % 64 == 0;
-    if (!whole) {
-      if (c1 - c0 == C) memset((void*)dx, 0, H * W * C * sizeof(T));
-      else for (int64_t p = 0; p < H * W; p++) memset((void*)(dx + p * C + c0), 0, (c1 - c0) * sizeof(T));
-    }
-    for (int64_t i = 0; i < OH; i++) {
-      int64_t u0, u1, v0, v1, top = i * a.sh - a.ph;
-      inside(top, a.dh, KH, H, u0, u1);
-      for (int64_t j = 0; j < OW; j++, g += C, k += C) {
-        const int64_t left = j * a.sw - a.pw;
-        inside(left, a.dw, KW, W, v0, v1);
-        for (int64_t c = c0; c < c1; c += L) {
-          const int64_t n = c1 - c;
-          V d = at(g + c, n);
-          I win = where(k + c, n);
-          for (int64_t u = u0; u < u1; u++)
-            for (int64_t v = v0; v < v1; v++) {
-              T* p = dx + ((top + u * a.dh) * W + left + v * a.dw) * C + c;
-              V mine = win == number(u * KW + v) ? d : V{};
-              if (tiled) write(p, mine, n, past); else write(p, at(p, n) + mine, n);
-            }
+    const bool past = a.past && uintptr_t(dx) % 64 == 0 && (C * sizeof(T)) % 64 == 0;
+    Listed rows;
+    windows(r, OH, a.sh, a.ph, a.dh, KH, rows);
+    for (int64_t s = 0; s < W; s++, dx += C) {
+      Listed mine;
+      for (int64_t u = 0; u < rows.many; u++)
+        for (int64_t v = 0; v < columns[s].many; v++) mine.add((rows.at[u] * OW + columns[s].at[v]) * C, rows.number[u] * KW + columns[s].number[v]);
+      across(C, [&](int64_t c, auto blocks, auto n) {
+        constexpr int B = decltype(blocks)::value;
+        V sum[B] = {};
+        for (int64_t t = 0; t < mine.many; t++) {
+          const int64_t o = mine.at[t] + c;
+          const I one = number(mine.number[t]);
+#pragma GCC unroll 4
+          for (int b = 0; b < B; b++) sum[b] = rounded(sum[b] + (where(k + o + b * L, n) == one ? at(g + o + b * L, n) : V{}));
         }
-      }
+#pragma GCC unroll 4
+        for (int b = 0; b < B; b++) write(dx + c + b * L, sum[b], n, past);
+      });
+    }
+  }
+  // The windows of an axis that hold pixel p, and which of theirs it is.
+  static void windows(int64_t p, int64_t count, int64_t step, int64_t padding, int64_t dilation, int64_t kernel, Listed& into) {
+    for (int64_t u = kernel - 1; u >= 0; u--) {
+      const int64_t start = p + padding - u * dilation;
+      if (start >= 0 && start % step == 0 && start / step < count) into.add(start / step, u);
     }
   }
 
@@ -221,13 +285,12 @@ template <class T> struct Pool {
       for (int64_t r = 0; r < N * OH; r++)
         forward_row(in + r / OH * S * C, out + r * OW * C, index + r * OW * C, r % OH);
     } else {
-      const int64_t cut = N % threads && C >= 64 * threads ? (C / threads + 63) / 64 * 64 : C, cuts = (C + cut - 1) / cut;
+      std::unique_ptr<Listed[]> columns(new Listed[W]);
+      for (int64_t s = 0; s < W; s++) windows(s, OW, a.sw, a.pw, a.dw, KW, columns[s]);
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-      for (int64_t p = 0; p < N * cuts; p++) {
-        const int64_t n = p / cuts, c0 = p % cuts * cut;
-        backward_sample(in + n * O * C, out + n * S * C, index + n * O * C, c0, std::min(C, c0 + cut));
-        if (a.past) fence();
-      }
+      for (int64_t r = 0; r < N * H; r++)
+        backward_row(in + r / H * O * C, out + r * W * C, index + r / H * O * C, r % H, columns.get());
+      if (a.past) fence();
     }
   }
 };

@@ -19,7 +19,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
   typedef typename B::A A;
   typedef typename B::V V;
   static constexpr int L = P::L;
-  using B::B, B::a, B::M, B::K, B::x, B::g, B::y, B::weight, B::bias, B::alpha, B::hi, B::lo, B::inverse, B::threads, B::total, B::number, B::pulled;
+  using B::B, B::a, B::M, B::K, B::x, B::g, B::y, B::weight, B::bias, B::bend, B::hi, B::lo, B::inverse, B::threads, B::total, B::number, B::pulled;
 
   // Weights are (C, S) where the rows are (S, C): they are turned once, and their gradients back.
   void run() {
@@ -114,7 +114,8 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
 
   template <int R> VISUS_APART void forward_few(int64_t i, bool past) {
     const int64_t K = this->K;
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const T* from = x + i * K;
     T* into = y + i * K;
     V t[4] = {}, t2[4] = {};
@@ -144,14 +145,15 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       const V h = all(high[r]), f = all(s[r]), off = all(-low[r] * s[r]);
       P::along(K, [&](int64_t j, auto n) VISUS_HERE {
         V v = (P::at(from + r * K + j, n) - h) * f + off;
-        P::put(into + r * K + j, act<ACT>(v * number(weight, j, n, 1) + number(bias, j, n, 0), alpha), n, past);
+        P::put(into + r * K + j, act<ACT>(v * number(weight, j, n, 1) + number(bias, j, n, 0), bend), n, past);
       });
     }
   }
 
   template <int R> VISUS_APART void backward_few(int64_t i, A* dw, A* db, bool past) const {
     const int64_t K = this->K;
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const T *xr = x + i * K, *gr = g + i * K;
     T* into = y + i * K;
     V t1[4] = {}, t2[4] = {}, h0[R], s[R], off[R], q[R], c[R];
@@ -160,7 +162,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       V s1[2] = {}, s2[2] = {};
       P::vectors(K, [&](int k, int64_t j, auto n) VISUS_HERE {
         const V w = number(weight, j, n, 1), d = P::at(xr + r * K + j, n) - h0[r];
-        const V f = w * pulled(P::at(gr + r * K + j, n), d * s[r] + off[r], w, ACT == NONE ? V{} : number(bias, j, n, 0), alpha);
+        const V f = w * pulled(P::at(gr + r * K + j, n), d * s[r] + off[r], w, ACT == NONE ? V{} : number(bias, j, n, 0), bend);
         s1[k] += f, s2[k] += f * d;
       });
       t1[r] = s1[0] + s1[1], t2[r] = s2[0] + s2[1];
@@ -174,7 +176,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       const V w = number(weight, j, n, 1), b = ACT == NONE ? V{} : number(bias, j, n, 0);
       V sw = load(dw + j), sb = load(db + j);
       VISUS_ROWS {
-        const V d = P::at(xr + r * K + j, n) - h0[r], xhat = d * s[r] + off[r], e = pulled(P::at(gr + r * K + j, n), xhat, w, b, alpha);
+        const V d = P::at(xr + r * K + j, n) - h0[r], xhat = d * s[r] + off[r], e = pulled(P::at(gr + r * K + j, n), xhat, w, b, bend);
         P::put(into + r * K + j, (w * e) * s[r] + (c[r] - d * q[r]), n, past);
         sw += e * xhat, sb += e;
       }
@@ -186,7 +188,8 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
 
   // R rows at once, for which the weights are read once. Asks for the rows after them.
   template <int R> VISUS_APART void apply(int64_t i, int64_t j0, int64_t j1, bool past) const {
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const int64_t K = this->K;
     V h[R], s[R], off[R];
     VISUS_ROWS h[r] = all(hi[i + r]), s[r] = all(inverse[i + r]), off[r] = all(-lo[i + r] * inverse[i + r]);
@@ -196,14 +199,15 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       const V w = number(weight, j, n, 1), b = number(bias, j, n, 0);
       VISUS_ROWS {
         P::later(from + r * K + j, R * K);
-        P::put(into + r * K + j, act<ACT>(((P::at(from + r * K + j, n) - h[r]) * s[r] + off[r]) * w + b, alpha), n, past);
+        P::put(into + r * K + j, act<ACT>(((P::at(from + r * K + j, n) - h[r]) * s[r] + off[r]) * w + b, bend), n, past);
       }
     });
   }
 
   // Adds the sums of h and h d of R rows to `into`, and to dw and db (or to nothing: `fresh`).
   template <int R> VISUS_APART void sums(int64_t i, int64_t j0, int64_t j1, A* dw, A* db, bool fresh, double* into) const {
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const int64_t K = this->K;
     V h0[R], s[R], off[R];
     VISUS_ROWS h0[r] = all(hi[i + r]), s[r] = all(inverse[i + r]), off[r] = all(-lo[i + r] * inverse[i + r]);
@@ -215,7 +219,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
         V sw = fresh ? V{} : P::at(dw + j, n), sb = fresh ? V{} : P::at(db + j, n);
         VISUS_ROWS {
           P::soon(xr + r * K + j, SOME), P::soon(gr + r * K + j, SOME);
-          const V d = P::at(xr + r * K + j, n) - h0[r], xhat = d * s[r] + off[r], e = pulled(P::at(gr + r * K + j, n), xhat, w, b, alpha), f = e * w;
+          const V d = P::at(xr + r * K + j, n) - h0[r], xhat = d * s[r] + off[r], e = pulled(P::at(gr + r * K + j, n), xhat, w, b, bend), f = e * w;
           s1[r] += f, s2[r] += f * d;
           sw += e * xhat, sb += e;
         }
@@ -229,7 +233,8 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
   }
   // dx of R rows, from their sums
   template <int R> VISUS_APART void write(int64_t i, int64_t j0, int64_t j1, const double* sum, bool past) const {
-    const A *weight = this->weight, *bias = this->bias, alpha = this->alpha;
+    const A *weight = this->weight, *bias = this->bias;
+    const Bend<A> bend = this->bend;
     const int64_t K = this->K;
     V h0[R], s[R], off[R], q[R], c[R];
     VISUS_ROWS {
@@ -243,7 +248,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       const V w = number(weight, j, n, 1), b = ACT == NONE ? V{} : number(bias, j, n, 0);
       VISUS_ROWS {
         P::later(xr + r * K + j, R * K), P::later(gr + r * K + j, R * K);
-        const V d = P::at(xr + r * K + j, n) - h0[r], e = pulled(P::at(gr + r * K + j, n), d * s[r] + off[r], w, b, alpha);
+        const V d = P::at(xr + r * K + j, n) - h0[r], e = pulled(P::at(gr + r * K + j, n), d * s[r] + off[r], w, b, bend);
         P::put(into + r * K + j, (w * e) * s[r] + (c[r] - d * q[r]), n, past);
       }
     });
@@ -310,18 +315,11 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
   }
 };
 
-template <class T, int ACT> void layer(const LayerArgs& a) {
-  if (a.pixels) Pixels<T, ACT>(a).run(); else Rows<T, ACT>(a).run();
-}
 template <class T> void start(const LayerArgs& a) {
-  switch (a.act) {
-    case RELU: return layer<T, RELU>(a);
-    case LEAKY: return layer<T, LEAKY>(a);
-    case ELU: return layer<T, ELU>(a);
-    case SIGMOID: return layer<T, SIGMOID>(a);
-    case TANH: return layer<T, TANH>(a);
-    default: return layer<T, NONE>(a);
-  }
+  by_act<T>(int(a.act), [&](auto k) {
+    constexpr int ACT = decltype(k)::value;
+    if (a.pixels) Pixels<T, ACT>(a).run(); else Rows<T, ACT>(a).run();
+  });
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ template <class T> struct Strips : Planes<T> {
   template <int W> static constexpr int width(Strip<W, std::integral_constant<int, L>>) { return W * L; }
   static VISUS_INLINE int width(Strip<1, int> s) { return s.n; }
 
-  template <int ACT> static VISUS_APART void apply_rows(const T* x, T* y, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
+  template <int ACT> static VISUS_APART void apply_rows(const T* x, T* y, int64_t rows, int64_t c, const Wide& k, Bend<A> bend, bool past) {
     past = P::streams(y, c, past);
     const int64_t step = tile_rows(c, WRITTEN, 8, 256);
     for (int64_t t = 0; t < rows; t += step) {
@@ -86,14 +86,14 @@ template <class T> struct Strips : Planes<T> {
           VISUS_EACH {
             const int64_t o = i * c + j + v * L;
             next(x + later + ((i - t) * W + v) * L);
-            P::put(y + o, act<ACT>((P::at(x + o, s.n) - hi[v]) * a[v] + b[v], alpha), s.n, past);
+            P::put(y + o, act<ACT>((P::at(x + o, s.n) - hi[v]) * a[v] + b[v], bend), s.n, past);
           }
       });
     }
   }
 
   // Adds to sg[c], sx[c].
-  template <int ACT> static VISUS_APART void sums_rows(const T* g, const T* x, int64_t rows, int64_t c, const Wide& k, A alpha, double* sg, double* sx) {
+  template <int ACT> static VISUS_APART void sums_rows(const T* g, const T* x, int64_t rows, int64_t c, const Wide& k, Bend<A> bend, double* sg, double* sx) {
     const int64_t step = tile_rows(c, 32768, FIRST, 64);
     for (int64_t t = 0; t < rows; t += step) {
       const int64_t end = std::min(rows, t + step);
@@ -108,7 +108,7 @@ template <class T> struct Strips : Planes<T> {
             next(x + later + ((i - t) * W + v) * L);
             next(g + later + ((i - t) * W + v) * L);
             V d = P::at(x + o, s.n) - hi[v], u = P::at(g + o, s.n);
-            V h = ACT == NONE ? u : pull<ACT>(u, d * a[v] + b[v], alpha);
+            V h = ACT == NONE ? u : pull<ACT>(u, d * a[v] + b[v], bend);
             h0[v] += h;
             h1[v] += h * d;
           }
@@ -119,7 +119,7 @@ template <class T> struct Strips : Planes<T> {
     }
   }
 
-  template <int ACT> static VISUS_APART void write_rows(const T* g, const T* x, T* dx, int64_t rows, int64_t c, const Wide& k, A alpha, bool past) {
+  template <int ACT> static VISUS_APART void write_rows(const T* g, const T* x, T* dx, int64_t rows, int64_t c, const Wide& k, Bend<A> bend, bool past) {
     past = P::streams(dx, c, past);
     const int64_t step = tile_rows(c, WRITTEN, 8, 64);
     for (int64_t t = 0; t < rows; t += step) {
@@ -136,7 +136,7 @@ template <class T> struct Strips : Planes<T> {
             next(x + later + ((i - t) * W + v) * L);
             next(g + later + ((i - t) * W + v) * L);
             V d = P::at(x + o, s.n) - hi[v], u = P::at(g + o, s.n);
-            V h = ACT == NONE ? u : pull<ACT>(u, d * a[v] + b[v], alpha);
+            V h = ACT == NONE ? u : pull<ACT>(u, d * a[v] + b[v], bend);
             P::put(dx + o, h * p[v] + (d * q[v] + r[v]), s.n, past);
           }
       });

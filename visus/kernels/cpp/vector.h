@@ -91,6 +91,16 @@ VISUS_INLINE void store(double* p, VD v) { memcpy(p, &v, sizeof v); }
 VISUS_INLINE void store(bf16* p, VF v) { VU16 h = narrow(p, v); memcpy(p, &h, sizeof h); }
 VISUS_INLINE void store(f16* p, VF v) { VU16 h = narrow(p, v); memcpy(p, &h, sizeof h); }
 
+// Fewer numbers than a vector has, by the powers of 2 in n: a memcpy of unknown length is a call.
+template <class T> VISUS_INLINE void few(const T* from, T* to, int n) {
+  constexpr int HALF = lanes<typename Of<T>::A> / 2;
+  int i = 0;
+#pragma GCC unroll 4
+  for (int k = HALF; k; k /= 2)
+    if (n & k) { memcpy((void*)(to + i), from + i, k * sizeof(T)); i += k; }
+}
+alignas(64) constexpr int32_t FIRST[16] = {-1, -1, -1, -1, -1, -1, -1, -1};  // from 8 - n on: n ones
+
 // The first n lanes, zeros in the others.
 template <class T> VISUS_INLINE typename Of<T>::V load(const T* p, int n) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -98,8 +108,12 @@ template <class T> VISUS_INLINE typename Of<T>::V load(const T* p, int n) {
   if constexpr (sizeof(T) == 8) return (typename Of<T>::V)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
   if constexpr (sizeof(T) == 2) return widen(p, (VU16)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p));
 #endif
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+  if constexpr (sizeof(T) == 4) return (typename Of<T>::V)_mm256_maskload_ps(p, take<__m256i>(FIRST + 8 - n));
+  if constexpr (sizeof(T) == 8) return (typename Of<T>::V)_mm256_maskload_pd(p, take<__m256i>(FIRST + 8 - 2 * n));
+#endif
   T part[lanes<typename Of<T>::A>] = {};
-  memcpy(part, p, n * sizeof(T));
+  few(p, part, n);
   return load(part);
 }
 template <class T> VISUS_INLINE void store(T* p, typename Of<T>::V v, int n) {
@@ -110,7 +124,7 @@ template <class T> VISUS_INLINE void store(T* p, typename Of<T>::V v, int n) {
 #endif
   T part[lanes<typename Of<T>::A>];
   store(part, v);
-  memcpy(p, part, n * sizeof(T));
+  few(part, p, n);
 }
 
 // Past the caches; p is aligned to the vector.
@@ -140,9 +154,25 @@ template <class A> VISUS_INLINE typename Of<A>::V only(typename Of<A>::V v, int 
   return at < n ? v : typename Of<A>::V{};
 }
 
+// Four sums: lanes 4 apart are added.
+#if defined(__AVX512F__)
+VISUS_INLINE __m128 half(VF v) {
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), (__m256)_mm512_extractf64x4_pd((__m512d)v, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+}
+#elif defined(__AVX__)
+VISUS_INLINE __m128 half(VF v) { return _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1)); }
+#elif defined(__SSE2__)
+VISUS_INLINE __m128 half(VF v) { return (__m128)v; }
+#endif
+
 VISUS_INLINE float total(VF v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)v);
+#elif defined(__SSE2__)
+  __m128 s = half(v);
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 #else
   float s = 0;
   for (int i = 0; i < lanes<float>; i++) s += v[i];
@@ -153,9 +183,9 @@ VISUS_INLINE double total(VD v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_pd((__m512d)v);
 #else
-  double s = 0;
-  for (int i = 0; i < lanes<double>; i++) s += v[i];
-  return s;
+  double s[2] = {};
+  for (int i = 0; i < lanes<double>; i += 2) s[0] += v[i], s[1] += v[i + 1];
+  return s[0] + s[1];
 #endif
 }
 
@@ -167,9 +197,10 @@ VISUS_INLINE Some<float> fold(const VF* t) {
   const __m512 a = (__m512)t[0], b = (__m512)t[1], c = (__m512)t[2], d = (__m512)t[3];
   const __m512d p = (__m512d)_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
   const __m512d q = (__m512d)_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-  const __m512 s = _mm512_add_ps((__m512)_mm512_unpacklo_pd(p, q), (__m512)_mm512_unpackhi_pd(p, q));
-  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), (__m256)_mm512_extractf64x4_pd((__m512d)s, 1));
-  return (Some<float>)_mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  return (Some<float>)half((VF)_mm512_add_ps((__m512)_mm512_unpacklo_pd(p, q), (__m512)_mm512_unpackhi_pd(p, q)));
+#elif defined(__AVX__)
+  const __m256 p = _mm256_hadd_ps((__m256)t[0], (__m256)t[1]), q = _mm256_hadd_ps((__m256)t[2], (__m256)t[3]);
+  return (Some<float>)half((VF)_mm256_hadd_ps(p, q));
 #else
   return Some<float>{total(t[0]), total(t[1]), total(t[2]), total(t[3])};
 #endif
@@ -187,6 +218,20 @@ VISUS_INLINE double exact(VF v) {
 // ---- activations -----------------------------------------------------------------------
 
 enum Act { NONE, RELU, LEAKY, ELU, SIGMOID, TANH };
+
+// Which activation, and its slope. Loops are compiled for NONE, for ANY, which asks at the run and
+// calls a function for each vector (beside exp that does not matter), and, in float32 and bfloat16, for
+// RELU and LEAKY: an object for all six took twice as long to build.
+template <class A> struct Bend { A alpha; int kind; };
+constexpr int ANY = -1;
+template <class T, class F> void by_act(int kind, F f) {
+  if (kind == NONE) return f(std::integral_constant<int, NONE>());
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, bf16>) {
+    if (kind == RELU) return f(std::integral_constant<int, RELU>());
+    if (kind == LEAKY) return f(std::integral_constant<int, LEAKY>());
+  }
+  f(std::integral_constant<int, ANY>());
+}
 
 // e^z = 2^n (1 + q): n nearest to z / ln 2, q = e^r - 1 by its series on |r| <= ln 2 / 2.
 template <class V> struct Power { V two, q; };
@@ -224,21 +269,36 @@ template <class V> VISUS_INLINE V tanh_(V z) {
   return z < 0 ? -t : t;
 }
 
-template <int ACT, class V, class A> VISUS_INLINE V act(V z, A alpha) {
-  if constexpr (ACT == RELU) return z <= 0 ? V{} : z;  // NaN stays
-  if constexpr (ACT == LEAKY) return z <= 0 ? z * alpha : z;
-  if constexpr (ACT == ELU) return z <= 0 ? expm1_(z <= 0 ? z : V{}) * alpha : z;
-  if constexpr (ACT == SIGMOID) return 1 / (1 + exp_(-z));
-  if constexpr (ACT == TANH) return tanh_(z);
-  return z;
+template <class V> VISUS_INLINE V sigmoid_(V z) { return 1 / (1 + exp_(-z)); }
+template <class V, class A> VISUS_APART V curve(V z, Bend<A> bend) {
+  switch (bend.kind) {
+    case RELU: return z <= 0 ? V{} : z;  // NaN stays
+    case LEAKY: return z <= 0 ? z * bend.alpha : z;
+    case ELU: return z <= 0 ? expm1_(z <= 0 ? z : V{}) * bend.alpha : z;
+    case SIGMOID: return sigmoid_(z);
+    default: return tanh_(z);
+  }
 }
 // g times the derivative at z
-template <int ACT, class V, class A> VISUS_INLINE V pull(V g, V z, A alpha) {
+template <class V, class A> VISUS_APART V slope(V g, V z, Bend<A> bend) {
+  switch (bend.kind) {
+    case RELU: return z <= 0 ? V{} : g;
+    case LEAKY: return z <= 0 ? g * bend.alpha : g;
+    case ELU: return z <= 0 ? g * exp_(z <= 0 ? z : V{}) * bend.alpha : g;
+    case SIGMOID: { V y = sigmoid_(z); return g * (y * (1 - y)); }
+    default: { V y = tanh_(z); return g * ((1 - y) * (1 + y)); }
+  }
+}
+template <int ACT, class V, class A> VISUS_INLINE V act(V z, Bend<A> bend) {
+  if constexpr (ACT == RELU) return z <= 0 ? V{} : z;
+  if constexpr (ACT == LEAKY) return z <= 0 ? z * bend.alpha : z;
+  if constexpr (ACT == ANY) return curve(z, bend);
+  return z;
+}
+template <int ACT, class V, class A> VISUS_INLINE V pull(V g, V z, Bend<A> bend) {
   if constexpr (ACT == RELU) return z <= 0 ? V{} : g;
-  if constexpr (ACT == LEAKY) return z <= 0 ? g * alpha : g;
-  if constexpr (ACT == ELU) return z <= 0 ? g * exp_(z <= 0 ? z : V{}) * alpha : g;
-  if constexpr (ACT == SIGMOID) { V y = 1 / (1 + exp_(-z)); return g * (y * (1 - y)); }
-  if constexpr (ACT == TANH) { V y = tanh_(z); return g * ((1 - y) * (1 + y)); }
+  if constexpr (ACT == LEAKY) return z <= 0 ? g * bend.alpha : g;
+  if constexpr (ACT == ANY) return slope(g, z, bend);
   return g;
 }
 
