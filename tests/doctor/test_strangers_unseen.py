@@ -197,6 +197,75 @@ def rare_but_easy():
     rare(6.0)
 
 
+def root_at_zero(eps=0.0):
+    """Distances between all pairs of a batch: the diagonal is zero, and so is what its root divides by."""
+    x, y, *_ = digits()
+    net = mlp(64, 64, 8)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for rows in batches(1500, 32, 60):
+        z = net(x[rows])
+        far = ((z[None] - z[:, None]) ** 2).sum(-1).add(eps).sqrt()
+        same = (y[rows][None] == y[rows][:, None]).float()
+        optimizer.zero_grad()
+        (same * far + (1 - same) * (1 - far).relu()).mean().backward()
+        optimizer.step()
+
+
+def root_above_zero():
+    root_at_zero(eps=1e-6)
+
+
+def judged_by_a_threshold(told=False):
+    """Several yes-or-no answers, compared by `>` and `&`, never by a loss."""
+    x, y, xv, yv = digits()
+    goal, goal_v = ((t[:, None] & torch.tensor([1, 2, 4, 8])) > 0 for t in (y, yv))
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 4))
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    for step, rows in enumerate(batches(1500, 32, 160)):
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(net(x[rows]), goal[rows].float()).backward()
+        optimizer.step()
+        if step % 40 == 39:
+            net.train(not told)
+            with torch.no_grad():
+                hits = ((net(xv) > 0) & goal_v).sum()
+            net.train()
+            assert hits > 0
+
+
+def judged_by_a_threshold_in_eval_mode():
+    judged_by_a_threshold(told=True)
+
+
+def thinned(factor=2e-2):
+    """An L1 penalty, written into the loss."""
+    net = mlp(64, 64, 10)
+
+    def loss(out, y):
+        return F.cross_entropy(out, y) + factor * sum(w.abs().sum() for w in net.parameters())
+
+    learn(net, loss, steps=300)
+
+
+def thinned_a_little():
+    thinned(factor=2e-4)
+
+
+def pairs_of_the_silent(bias=-8.0):
+    """Which of two is larger; no unit ever answers, so that even the output's bias cancels."""
+    x, y, *_ = digits()
+    net = mlp(64, 32, 1)
+    nn.init.constant_(net[0].bias, bias)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for one, two in zip(batches(700, 32, 120), batches(700, 32, 120), strict=True):
+        two = two.flip(0)
+        goal = (y[one] > y[two]).float()
+        optimizer.zero_grad()
+        gap = (net(x[one]) - net(x[two]))[:, 0]
+        F.binary_cross_entropy_with_logits(gap, goal).backward()
+        optimizer.step()
+
+
 CAUSES = {
     dropout_as_a_function: "mode-wrong",
     frozen_before_it_learned: "parameter-not-updated",
@@ -208,10 +277,14 @@ CAUSES = {
     bare_softmax_twice: "loss-mismatch",
     few_samples_by_heart: "overfitting",
     rare_and_drowned: "class-imbalance",
+    root_at_zero: "loss-not-finite",
+    judged_by_a_threshold: "mode-wrong",
+    thinned: "regularization-too-strong",
+    pairs_of_the_silent: "relu-dead",
 }
 
 HEALTHY = [dropout_told_of_the_mode, frozen_after_it_learned, within_reach, bare, bare_with_an_optimizer,
-           rare_but_easy]  # fmt: skip
+           rare_but_easy, root_above_zero, judged_by_a_threshold_in_eval_mode, thinned_a_little]  # fmt: skip
 
 
 @pytest.mark.parametrize("program", CAUSES, ids=lambda p: p.__name__)

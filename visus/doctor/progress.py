@@ -114,6 +114,15 @@ def half(values: list[float]) -> list[float]:
     return values[len(values) // 2 :]
 
 
+def backward_broke(s: Signals) -> bool:
+    """True when backward made a gradient that is not finite of a loss no larger than at first."""
+    first = next((k for k, g in s.series("optimizer", "gradient") if not math.isfinite(g)), None)
+    if first is None:
+        return False
+    loss = next((v for step, v in s.series("loss", "value") if step > first), math.inf)
+    return abs(loss) <= 2 * abs(losses(s)[0])
+
+
 def born_sick(s: Signals) -> bool:
     """True when a hidden layer was saturated or dead before the first step was taken."""
     return any(

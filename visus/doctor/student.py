@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -53,7 +54,16 @@ class Student:
         return min(max(int(self.host.schedule.left("trials") / price), least), most)
 
     def _rows(self, score: Score, rows: int) -> slice | None:
-        return slice(rows) if score.size() > rows else None
+        return slice(rows) if score.size() > rows and self.divides else None
+
+    @cached_property
+    def divides(self) -> bool:
+        """Can a part of a batch be played? Not where a target holds all pairs of samples (N, N)."""
+        try:
+            self.shadow.play(self.scores[-1], rows=slice(self.rows))
+        except (RuntimeError, IndexError):
+            return False
+        return True
 
     # ------------------------------------------------------------------ other rates
     def rates(self, start: list[torch.Tensor]) -> dict[str, float]:

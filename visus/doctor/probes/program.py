@@ -76,7 +76,7 @@ class Modes(Probe):
     def view(self, tape) -> None:
         found = data_loss(tape, None)
         scored = found is not None or any(
-            e.name in ("eq", "ne", "argmax", "max") for e in tape.entries
+            e.name in ("eq", "ne", "argmax", "max", "gt", "ge") for e in tape.entries
         )
         if not scored or tape.grad or (found is not None and found.learns):
             return  # a pass whose result is a target for another network serves training

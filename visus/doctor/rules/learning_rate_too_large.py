@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from visus.doctor.progress import (
+    backward_broke,
     begin,
     born_sick,
     broken,
@@ -60,7 +61,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     if broken(s) and not grew and _calm(s):
         return None  # it fell, then one operation failed
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
-    if born_sick(s) and not broken(s):
+    if backward_broke(s) or (born_sick(s) and not broken(s)):
         return None  # a cause does not come after its effect
     silenced = poor and learned(s) < 0.15 and not broken(s) and _silenced(s)
     if silenced and not (grew or better or thrown):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import begin, losses
+from visus.doctor.progress import backward_broke, begin, losses
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -33,6 +33,8 @@ def loss_not_finite(s: Signals) -> Finding | None:
     op, step, share = broken["op"], broken["step"], max(s.values("input", "nonfinite"), default=0.0)
     if share > 0 and not op:
         start = f"the input holds values that are not finite ({share:.2%})"
+    elif backward_broke(s):
+        start = "backward had made gradients that are not finite of a finite loss (a root, norm or quotient at zero)"
     elif broken["weights"]:
         start = "the weights were broken by the step before"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visus.doctor.progress import born_sick
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -13,11 +14,15 @@ def layers(names: list[str]) -> str:
 
 
 def cleared(s: Signals) -> bool:
-    """No step had any gradient, though backward ran through a graph: it was cleared in between."""
+    """No step had any gradient, though backward ran through a graph: it was cleared in between.
+
+    Units that are dead from the first step on make true gradients of zero.
+    """
     rows = s.facts.get("parameters", [])
     norms = s.values("optimizer", "gradient")
-    reached = any(r["granted"] or r["gradient"] for r in rows if not r["asked"])
-    return len(norms) > 2 and max(norms) == 0 and not reached and not s.facts.get("leaf_loss", True)
+    reached = any(r["granted"] or (r["gradient"] and not r["asked"]) for r in rows)
+    silent = len(norms) > 2 and max(norms) == 0 and not reached
+    return silent and not s.facts.get("leaf_loss", True) and not born_sick(s)
 
 
 @rule(asks=("updates", "loss"))

@@ -44,7 +44,7 @@ def regularization_too_strong(s: Signals) -> Finding | None:
             f"weight decay {decay:g} pulls {pull:.1f} times as hard as the gradient of the loss",
             "optimizer",
         )
-    elif shrunk < 0.3 and (strong_start or decay > 1e-3):
+    elif shrunk < (0.5 if strong_start else 0.3 if decay > 1e-3 else 0):
         text, where = f"the penalty on the weights has taken {1 - shrunk:.0%} of them", "loss"
     elif penalty > 2 and _penalty_moves(s):
         text, where = (
