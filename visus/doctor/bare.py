@@ -16,7 +16,6 @@ from torch import nn
 from visus.doctor.attention import guarded
 from visus.doctor.tape import Tape
 
-
 LIGHT = 8  # steps by hand from one light look to the next; the loss is read at every one
 
 
