@@ -10,19 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from visus.doctor import Doctor
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, mlp, validate  # pyright: ignore[reportMissingImports]
-
-
-def grave(program):
-    """The ids of all warnings and errors about a program, causes first."""
-    torch.manual_seed(0)
-    with Doctor() as doctor:
-        program()
-    assert doctor.errors == []
-    return [f["id"] for f in doctor.findings if f["severity"] != "info"]
+from clinic import batches, digits, grave, mlp, validate  # pyright: ignore[reportMissingImports]
 
 
 def scheduler_in_the_batch_loop():

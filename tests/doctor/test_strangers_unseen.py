@@ -10,24 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from visus.doctor import Doctor
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, mlp, numbers  # pyright: ignore[reportMissingImports]
-
-
-def watched(program):
-    """The doctor after it has watched a program."""
-    torch.manual_seed(0)
-    with Doctor() as doctor:
-        program()
-    assert doctor.errors == []
-    return doctor
-
-
-def grave(program):
-    """The ids of all warnings and errors about a program, causes first."""
-    return [f["id"] for f in watched(program).findings if f["severity"] != "info"]
+from clinic import batches, digits, grave, mlp, numbers, watched  # pyright: ignore[reportMissingImports]
 
 
 def learn(net, loss, steps=120, rate=3e-3, size=32, n=1500, then=None):

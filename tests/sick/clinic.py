@@ -12,6 +12,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
+from visus.doctor import Doctor
+
 
 @functools.cache
 def _digits():
@@ -97,3 +99,17 @@ def healthy_digits():
     x, y, xv, yv = digits()
     model = mlp(64, 64, 10)
     fit(model, x, y, each=lambda step: validate(model, xv, yv) if step % 46 == 45 else None)
+
+
+def watched(program):
+    """The doctor after it has watched a program."""
+    torch.manual_seed(0)
+    with Doctor() as doctor:
+        program()
+    assert doctor.errors == []
+    return doctor
+
+
+def grave(program):
+    """The ids of all warnings and errors about a program, causes first."""
+    return [f["id"] for f in watched(program).findings if f["severity"] != "info"]
