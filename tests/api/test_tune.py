@@ -198,8 +198,7 @@ def test_two_processes_share_a_study(tmp_path):
     assert [process.returncode for process in both] == [0, 0], told
     results = [json.loads(out) for out, _ in told]
     one, other = ({t["number"]: t["values"] for t in r["trials"]} for r in results)
-    # Each may begin one before it sees the other's last; a busy machine may take one for lost.
-    assert one == other and 12 <= results[0]["metrics"]["trials"] <= 14
+    assert one == other and 12 <= results[0]["metrics"]["trials"] <= 13
     assert results[0]["chosen"] == results[1]["chosen"]
 
 

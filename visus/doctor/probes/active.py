@@ -14,6 +14,7 @@ import torch
 
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.labels import classes_of
+from visus.doctor.probes.layers import drops
 from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
 from visus.doctor.progress import chance, learned, plateau
@@ -175,8 +176,7 @@ class Trials(Probe):
         """Does a dropout that is called as a function go on in evaluation mode?"""
         calls: list[float] = []
         listener = Recorder(lambda name, func, args, kwargs, result: calls.append(
-            float(bool(kwargs.get("training", args[2] if len(args) > 2 else True)))
-        ) if "dropout" in name else None)  # fmt: skip
+            float(drops(args, kwargs))) if "dropout" in name else None)  # fmt: skip
         listener.on()
         try:
             shadow.play(self.host.scores[-1][0])

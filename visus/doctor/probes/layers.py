@@ -61,9 +61,7 @@ class Layers(Probe):
             self._activation(name, result)
         elif name in ("dropout", "dropout2d", "feature_dropout", "alpha_dropout"):
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
-            if isinstance(rate, float) and kwargs.get(
-                "training", args[2] if len(args) > 2 else True
-            ):
+            if isinstance(rate, float) and drops(args, kwargs):
                 inside = "Dropout" in type(self.host.path[-1]).__name__
                 self.signals.facts["bare_dropout"] = not inside and rate > 0
                 self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
@@ -165,6 +163,11 @@ def histogram(record: Any, step: int, place: str, quantity: str, x: torch.Tensor
     record("histogram", step=step, place=place, quantity=quantity, edges=edges.tolist(),
            counts=[int(n) for n in counts.tolist()], low=int((flat < low).sum()),
            high=int((flat > high).sum()))  # fmt: skip
+
+
+def drops(args: Any, kwargs: Any) -> bool:
+    """Is this call of dropout(x, p, training) in training mode?"""
+    return bool(kwargs.get("training", args[2] if len(args) > 2 else True))
 
 
 def _rms(x: torch.Tensor) -> float:
