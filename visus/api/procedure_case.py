@@ -36,10 +36,7 @@ FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, a
 ROUNDS = 3  # times a run is treated at most
 SURE = 0.5  # confidence from which a finding calls for a trial
 ODD = 0.7  # how odd a setting must be to be tried on living weights without any finding
-EARLY, MIDWAY = (
-    0.3,
-    0.45,
-)  # shares of the run at which its errors are read: for wrong labels, for all
+EARLY, MIDWAY = 0.3, 0.45  # shares of the run at which errors are read: for wrong labels, for all
 LATER = 0.08  # share of the run's steps kept for that, where the first steps learn at all
 
 
