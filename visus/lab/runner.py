@@ -74,18 +74,38 @@ def finished(folder: Path, name: str, mark: str) -> dict[str, Any] | None:
 
 def run(name: str, folder: Path, *, size: str = "quick", seeds: int | None = None, again: bool = False) -> dict[str, Any]:  # fmt: skip
     """Run one experiment, or read it where it is finished; returns its record."""
+    held = None if again else kept(name, folder, size, seeds)
+    return held or keep(name, folder, size, [measured(name, s, size) for s in _seeds(name, seeds)])
+
+
+def _seeds(name: str, seeds: int | None) -> range:
+    return range(seeds or experiments[name].seeds)  # type: ignore[attr-defined]
+
+
+def kept(name: str, folder: Path, size: str, seeds: int | None) -> dict[str, Any] | None:
+    """The record of an experiment that is finished with this code and these settings, or None."""
     experiment: Experiment = experiments[name]()
-    settings, count = experiment.settings(size), seeds or experiment.seeds
-    mark = fingerprint(experiment, settings, count)
-    held = None if again else finished(folder, name, mark)
-    if held is not None:
-        return {**held, "reused": True}
-    began = time.perf_counter()
-    runs = [clean(experiment.measure(seed, **settings)) for seed in range(count)]
+    mark = fingerprint(experiment, experiment.settings(size), len(_seeds(name, seeds)))
+    held = finished(folder, name, mark)
+    return held and {**held, "reused": True}
+
+
+def measured(name: str, seed: int, size: str) -> tuple[dict[str, Any], float]:
+    """What one seed gives, and the seconds it took."""
+    experiment, began = experiments[name](), time.perf_counter()
+    found = clean(experiment.measure(seed, **experiment.settings(size)))
+    return found, time.perf_counter() - began
+
+
+def keep(name: str, folder: Path, size: str, seen: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:  # fmt: skip
+    """Judge, draw and write what all seeds gave; returns the record."""
+    experiment, runs = experiments[name](), [found for found, _ in seen]
+    settings = experiment.settings(size)
     record = report(name, experiment, runs)
-    record |= {"size": size, "settings": settings, "seeds": count, "fingerprint": mark}
+    record |= {"size": size, "settings": settings, "seeds": len(runs)}
+    record["fingerprint"] = fingerprint(experiment, settings, len(runs))
+    record["seconds"] = round(sum(seconds for _, seconds in seen), 1)
     draw(experiment, runs, folder / name)
-    record["seconds"] = round(time.perf_counter() - began, 1)
     files.replace_json(folder / f"{name}.json", {**record, "runs": runs})
     return {**record, "reused": False}
 
@@ -142,10 +162,10 @@ def _single() -> None:
     torch.set_num_threads(1)
 
 
-def _one(name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """A record, or what went wrong: one broken experiment does not take the others along."""
+def _guarded(name: str, work: Callable[..., Any], *args: Any) -> Any:
+    """The result, or a record of what went wrong: one broken experiment takes no other along."""
     try:
-        return run(name, folder, **options)
+        return work(name, *args)
     except VisusError:
         raise
     except Exception as error:
@@ -156,7 +176,7 @@ def _one(name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
 def run_all(
     chosen: Sequence[str], folder: Path, *, processes: int = 2, on: Callable[[dict], Any] | None = None, **options: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Run experiments, independent ones beside each other; `on(record)` as each is done."""
+    """Run experiments, their seeds beside each other; `on(record)` as each is done."""
     if options.get("size", "quick") not in SIZES:
         raise UsageError(f"lab: size is '{options['size']}'; give one of {', '.join(SIZES)}")
     try:
@@ -166,7 +186,7 @@ def run_all(
     matplotlib()  # where it is missing, that is said before minutes of measuring
     records: dict[str, dict[str, Any]] = {}
     try:
-        for record in _results(chosen, folder, min(processes, len(chosen)), options):
+        for record in _results(chosen, folder, processes, **options):
             records[record["name"]] = record
             if on is not None:
                 on(record)
@@ -178,21 +198,38 @@ def run_all(
     return [records[name] for name in chosen]
 
 
-def _results(chosen: Sequence[str], folder: Path, processes: int, options: dict[str, Any]) -> Iterator[dict[str, Any]]:  # fmt: skip
+def _results(chosen: Sequence[str], folder: Path, processes: int, *, size: str = "quick", seeds: int | None = None, again: bool = False) -> Iterator[dict[str, Any]]:  # fmt: skip
+    held = {} if again else {n: record for n in chosen if (record := kept(n, folder, size, seeds))}
+    yield from held.values()
+    to_do = [(name, seed) for name in chosen if name not in held for seed in _seeds(name, seeds)]
+    seen: dict[str, dict[int, Any]] = {name: {} for name, _ in to_do}
+    for (name, seed), found in _measure(to_do, size, min(processes, len(to_do))):
+        seen[name][seed] = found
+        if len(seen[name]) == len(_seeds(name, seeds)):
+            runs = [seen[name][s] for s in _seeds(name, seeds)]
+            failed = [run for run in runs if isinstance(run, dict)]
+            yield failed[0] if failed else _guarded(name, keep, folder, size, runs)
+
+
+def _measure(to_do: list[tuple[str, int]], size: str, processes: int) -> Iterator[tuple[tuple[str, int], Any]]:  # fmt: skip
+    """Each (name, seed) and what it gave, as it is done.
+
+    Seeds run beside each other, not experiments: the longest alone takes as long as many others.
+    """
     if processes <= 1:
         _single()
-        yield from (_one(name, folder, options) for name in chosen)
+        yield from ((task, _guarded(task[0], measured, task[1], size)) for task in to_do)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_single)
     # What is ignored here is ignored in the children from their first line: Ctrl-C is ours alone.
     was = signal.signal(signal.SIGINT, signal.SIG_IGN) if _main() else None
     try:
-        waiting = [pool.submit(_one, n, folder, options) for n in chosen]
+        waiting = {pool.submit(_guarded, n, measured, s, size): (n, s) for n, s in to_do}
         if was is not None:
             signal.signal(signal.SIGINT, was)
         for future in as_completed(waiting):
-            yield future.result()
+            yield waiting[future], future.result()
         pool.shutdown()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
