@@ -77,6 +77,14 @@ def test_csv_manifest(tmp_path, delimiter):
     assert sorted(data.train.names) == sorted(r[0] for r in ROWS if r[2] == "train")
 
 
+def test_a_folder_with_a_manifest_is_what_the_manifest_says(tmp_path):
+    path = manifest(tmp_path)
+    path.rename(tmp_path / "manifest.csv")
+    found = open_source(tmp_path)
+    assert found.source == str(tmp_path / "manifest.csv")
+    assert set(found.classes) == {"a", "b"}
+
+
 def test_parquet_manifest_is_the_same_as_csv(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

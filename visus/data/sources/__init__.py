@@ -32,9 +32,17 @@ class Source:
         raise NotImplementedError
 
 
+def _manifest(what: Path) -> Path:
+    """The file called manifest in a folder: it says more of its images than where they lie."""
+    kinds = (".csv", ".tsv", ".parquet")
+    held = [f for k in kinds if (f := what / f"manifest{k}").is_file()] if what.is_dir() else []
+    return held[0] if held else what
+
+
 def open_source(what: Any, *, drop: tuple[str, ...] = ()) -> Found:
     """What `what` is, listed: a path, the name of a data set, a torch Dataset, arrays.
 
+    A folder that holds a `manifest.csv`, `.tsv` or `.parquet` is what that manifest says.
     Raises `UsageError` for a path that does not exist or a kind of file that no source takes,
     `DataError` for one that holds no images with labels.
     """
@@ -43,6 +51,7 @@ def open_source(what: Any, *, drop: tuple[str, ...] = ()) -> Found:
     if isinstance(what, (str, Path)) and str(what) not in known:
         what = Path(what).expanduser()
         must_exist(what, known)
+        what = _manifest(what)
     elif isinstance(what, Path):
         what = str(what)
     for member in members:
