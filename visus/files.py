@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from visus.errors import RunError
+from visus.errors import RunError, nearest
 
 
 def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
@@ -50,3 +50,13 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sibling(path: Path) -> Path | None:
+    """The file or folder a person most likely meant by `path`, which is not there."""
+    try:
+        names = {name.lower(): name for name in os.listdir(path.parent)}
+    except OSError:
+        return None
+    close = nearest(path.name, names)
+    return path.parent / names[close] if close else None

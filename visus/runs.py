@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from visus import ledger
-from visus.errors import RunError
-from visus.files import replace_json
+from visus.errors import RunError, UsageError
+from visus.files import replace_json, sibling
 
 REQUEST = "request.json"
 ARRAYS = "arrays"  # the data of a run whose images came as Python objects
@@ -43,6 +43,15 @@ def open_run(
     if not (folder / REQUEST).exists():
         replace_json(folder / REQUEST, request)
     return folder
+
+
+def must_exist(folder: Path | None) -> Path | None:
+    """`folder`, or `UsageError` with the nearest name beside it where nothing is there."""
+    if folder is None or folder.exists():
+        return folder
+    close = sibling(folder)
+    hint = f"did you mean {close}?" if close else "give a folder that 'visus train' wrote"
+    raise UsageError(f"run: no folder {folder}; {hint}")
 
 
 def read_request(folder: str | Path) -> Request:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from visus import __version__
+from visus.runs import must_exist
 
 app = typer.Typer(
     add_completion=False,
@@ -25,7 +26,10 @@ Data = Annotated[
         help="Folder, manifest (.csv, .parquet), .npz, or a name such as digits or cifar10."
     ),
 ]
-Run = Annotated[Path, typer.Argument(help="The folder of a run that 'visus train' wrote.")]
+Run = Annotated[
+    Path,
+    typer.Argument(help="The folder of a run that 'visus train' wrote.", callback=must_exist),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object on standard output and nothing else there."),

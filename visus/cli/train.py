@@ -14,6 +14,7 @@ import typer
 
 from visus.cli.base import Json, RecipeFile, Set, app, finish, views
 from visus.errors import RunError
+from visus.runs import must_exist
 
 
 class Cure(StrEnum):
@@ -30,7 +31,7 @@ def train(
     recipe: RecipeFile = None,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder; default runs/NAME.")] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="Go on with the run in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", callback=must_exist, help="Go on with the run in this folder.")] = None,
     time_limit: Annotated[str | None, typer.Option("--time-limit", help="Plan the whole run to fit: seconds, or 90s, 20m, 2h.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: chosen from the data.", min=1)] = None,
     cure: Annotated[Cure, typer.Option("--cure", help="What to do with a remedy that a trial has proved: keep it, ask, or (off) try none.")] = Cure.on,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from visus.data.decode import SUFFIXES
 from visus.data.found import Bad, in_order
 from visus.errors import DataError, UsageError, nearest
+from visus.files import sibling
 
 QUIET = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 SPLITS = {
@@ -117,14 +118,8 @@ def must_exist(path: Path, known: list[str]) -> None:
     """Raise `UsageError` with the nearest sibling or data set where `path` does not exist."""
     if path.exists():
         return
-    try:
-        siblings = os.listdir(path.parent)
-    except OSError:
-        siblings = []
-    plain = {name.lower(): name for name in siblings}
-    close = nearest(path.name, plain)
-    if close:
-        hint = f"did you mean {path.parent / plain[close]}?"
+    if close := sibling(path):
+        hint = f"did you mean {close}?"
     elif name := nearest(str(path), known):
         hint = f"did you mean '{name}'?"
     else:
