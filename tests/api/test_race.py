@@ -93,7 +93,7 @@ def test_a_rival_in_two_sittings_is_judged_as_in_one(tmp_path):
     again = racing._entered(race, recipe, [], tmp_path)
     racing._raced(again, 1)
     assert again.steps == whole.steps
-    assert all(a.equal(b) for a, b in zip(again.wrong, whole.wrong, strict=True))
+    assert all(a.wrong.equal(b.wrong) for a, b in zip(again.looks, whole.looks, strict=True))
 
 
 def start(folder):
@@ -131,28 +131,25 @@ def session(steps=1000) -> Any:
     return SimpleNamespace(plan=SimpleNamespace(steps=steps))
 
 
-def asked(limit=None) -> Any:
-    return SimpleNamespace(training=SimpleNamespace(time_limit=limit))
-
-
 def odd(prior=PLAIN, **more):
     return Treatment(("jitter=auto",), "why", prior, "a", "A", prior=prior, **more)
 
 
 def test_when_there_is_a_race():
-    race = racing.planned(session(), asked(), [odd()], 250.0)
+    race = racing.planned(session(), [odd()], 250.0)
     assert race is not None and race.treatment == odd() and race.stage == 0
-    assert racing.planned(session(), asked(60.0), [odd()], 250.0) is None  # a time limit
-    assert racing.planned(session(), asked(), [odd()], 150.0) is None  # too little is left
-    assert racing.planned(session(), asked(), [odd(0.5)], 250.0) is None  # not odd enough
-    assert racing.planned(session(), asked(), [odd(findings=("relu-dead",))], 250.0) is None
-    assert racing.planned(session(), asked(), [], 250.0) is None
+    assert racing.planned(session(), [odd()], 150.0) is None  # too little is left
+    assert racing.planned(session(), [odd(0.5)], 250.0) is None  # not odd enough
+    assert racing.planned(session(), [odd(findings=("relu-dead",))], 250.0) is None
+    assert racing.planned(session(), [], 250.0) is None
 
 
 def lane(errors, n=1000) -> Any:
     data = SimpleNamespace(validation=SimpleNamespace(targets=torch.arange(n) % 10))
-    rows = [(torch.arange(n) < e * n).double() for e in errors]
-    return racing.Lane(SimpleNamespace(dataset=data), list(range(1, 5)), rows)  # type: ignore
+    looks = [
+        racing.Look([], data, torch.arange(n), (torch.arange(n) < e * n).double()) for e in errors
+    ]
+    return racing.Lane(SimpleNamespace(dataset=data), list(range(1, 5)), looks)  # type: ignore
 
 
 @pytest.mark.parametrize(
@@ -171,7 +168,7 @@ def test_who_wins(run, rival, keys, kept):
     treatment = Treatment((f"{keys}=x",), "why", 0.7, "a", "A", prior=0.7)
     race = racing.Race(treatment, lane([0.99, run, run, run]))
     arm = lane([0.99, rival, rival, rival]).arm(treatment.edits, 4.0)
-    verdict = racing._verdict(race, treatment, arm, 180)
+    verdict = racing._verdict(race, arm, 180, len(racing.STAGES))
     assert verdict.kept is kept and verdict.difference is not None
     assert (verdict.difference.low > 0) or not kept
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from visus import __version__
+
+STARTED = time.monotonic()  # of the process, nearly: a time limit counts from here
 
 app = typer.Typer(
     add_completion=False,
