@@ -26,6 +26,7 @@ from visus.training.automatic import settle
 from visus.training.tasks import make_task
 
 OVER = 1.05  # times a time limit from which it is told where the time went
+ALONE = "cure: {ranks} ranks: no remedy is tried, a fork being one process; 'visus train' without torchrun tries them"
 SHEET = 24  # jittered samples shown in the report
 
 
@@ -112,7 +113,10 @@ def _procedure(
     recipe = training.load_recipe(None, (), **request["recipe"])
     world = ranks.world()
     dataset = ranks.prepared(world, data, recipe, folder, ledger)
-    cure = request.get("cure", "on") if world.size == 1 else "off"  # a fork is one process
+    cure = request.get("cure", "on")
+    if world.size > 1 and cure != "off":  # a fork is one process
+        cure, said = "off", ALONE.format(ranks=world.size)
+        ledger.write("note", text=said)
     case = Case(folder, ledger, recipe, dataset, model, cure, ask, clock)
     if world.main:
         _opening(case)
