@@ -92,6 +92,15 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
     }  # fmt: skip
 
 
+def warm_up(images: Path) -> None:
+    """What a process does once, seconds of imports, is no part of its first run."""
+    import torch._dynamo  # torch's optimizers import it at their first step
+
+    from visus import api
+
+    torch.ones(64, 64) @ torch.ones(64, 64), api, arrays("digits", images)
+
+
 def by_chance(seed: int) -> Any:
     """Remedies drawn from the whole family, whatever was found, in place of those that fit."""
     from visus.api import procedure_treat as treating
@@ -205,6 +214,8 @@ def main() -> None:
     rows = {}
     if given.out.exists():
         rows = {r["key"]: r for r in map(json.loads, given.out.read_text().splitlines())}
+    if not given.table:
+        warm_up(given.images)
     until, missing = time.monotonic() + 60 * given.minutes, 0
     seeds = range(given.first, given.first + given.seeds)
     for job in jobs(given.cases, seeds, given.draw):
