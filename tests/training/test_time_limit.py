@@ -13,6 +13,7 @@ from visus.doctor.remedies import Treatment
 from visus.doctor.trials import contest
 from visus.ledger import Ledger, read
 from visus.training import Clock, Session, load_recipe, machine
+from visus.training.automatic import usual_rate
 from visus.training.budget import CLOSING, Budget
 from visus.training.distributed import ALONE
 from visus.training.judge import LEAST, Judge
@@ -68,6 +69,18 @@ def test_a_probe_ends_where_it_would_take_too_long():
     assert said == [False, True] and slow.pace == pytest.approx(0.03, rel=0.5)
     quick = Pacer(state, 5.0, count=60)
     assert not any(quick.late() for _ in range(60))
+    assert Pacer(state, 6.0, 0.5).needless and not Pacer(state, 6.0, 0.3).needless
+
+
+def test_a_range_test_that_could_see_nothing_is_not_begun(tmp_path):
+    recipe = [e for e in QUICK if "rate" not in e]
+    session = Session(load_recipe(None, [*recipe, "time_limit=8"]), tiny_data.blobs(), tmp_path, Ledger(tmp_path))  # fmt: skip
+    session.budget.pace = 1.0  # a check before the first step took so long
+    next(iter(session.run()))
+    lines = read(tmp_path)
+    assert not [x for x in lines if x["kind"] == "range-test"]
+    assert [x for x in lines if x["kind"] == "note" and "range test left out" in x["text"]]
+    assert session.recipe.optimizer.rate == pytest.approx(usual_rate(session.recipe))
 
 
 def test_a_choice_is_not_probed_where_that_takes_too_long():

@@ -107,7 +107,10 @@ class Case(Reading):
             return
         began = time.monotonic()
         self.stage("first weights", *checks.first_weights(session), began)
-        seconds, began = 4 * (time.monotonic() - began), time.monotonic()
+        step, began = time.monotonic() - began, time.monotonic()
+        if session.budget.limit:
+            session.budget.pace = step * max(1.0, session.feed.batch_size / checks.SEEN)
+        seconds = 4 * step
         if treating.edits(self.past):
             self.stage("one batch", "left out: a trial has shown what it learns", {}, began)
             return

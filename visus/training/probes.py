@@ -69,23 +69,33 @@ def _quickest(
 
 
 def settle_rate(
-    recipe: Recipe, state: State, feed: Feed, ledger: Ledger, stop: Callable[[], bool]
+    recipe: Recipe, state: State, feed: Feed, ledger: Ledger, watch: Pacer, stop: Callable[[], bool]
 ) -> Recipe:  # fmt: skip
     """Replace `rate = "auto"` by the range test's, which ends early where `stop()` says so."""
     if recipe.optimizer.rate != "auto":
         return recipe
-    found = range_test(state, feed, usual_rate(recipe), stop=stop)
-    ledger.write("range-test", **vars(found))
-    optimizer = recipe.optimizer.model_copy(update={"rate": found.rate})
+    rate = usual_rate(recipe)
+    if watch.needless:
+        ledger.write("note", text=f"range test left out, at {watch.pace:.2g} s a step: the optimizer's usual rate {rate:.2g}")  # fmt: skip
+    else:
+        found = range_test(state, feed, rate, stop=stop)
+        ledger.write("range-test", **vars(found))
+        rate = found.rate
+    optimizer = recipe.optimizer.model_copy(update={"rate": rate})
     return recipe.model_copy(update={"optimizer": optimizer})
 
 
 class Pacer:
-    """Says after each step of a probe of `count` steps whether it is too late to go on with it."""
+    """Says after each step of a probe of `count` steps whether it is too late to go on with it.
 
-    def __init__(self, state: State, seconds: float, count: int = COUNT):
+    `pace` are seconds a step, where they are known already; else 0.
+    """
+
+    def __init__(self, state: State, seconds: float, pace: float = 0.0, count: int = COUNT):
         self.state, self.seconds, self.count = state, seconds, count
-        self.began, self.steps, self.pace = time.monotonic(), 0, 0.0
+        self.began, self.steps = time.monotonic(), 0
+        self.needless = pace * count > 4 * seconds  # not even begun
+        self.pace = pace if self.needless else 0.0
 
     def late(self) -> bool:
         """Whether the seconds have gone by, or will before a quarter of the steps is done."""

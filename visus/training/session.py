@@ -182,9 +182,9 @@ class Session:
         recipe = probes.settle_precision(recipe, state, feed, allowed)
         precision = recipe.training.precision
         ledger.write("environment", **machine.environment(self.device), precision=precision)
-        watch = probes.Pacer(state, 2 * allowed)
+        watch = probes.Pacer(state, 2 * allowed, self.budget.pace)
         recipe = probes.settle_rate(
-            recipe, state, feed, ledger, lambda: self._stopped() or watch.late()
+            recipe, state, feed, ledger, watch, lambda: self._stopped() or watch.late()
         )
         self.budget.pace = watch.pace
         if self._stopped():
