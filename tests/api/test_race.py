@@ -139,6 +139,16 @@ def test_a_race_keeps_to_a_time_limit(tmp_path):
     assert max(x["seconds"] for x in kinds(run, "plan")) < limit
 
 
+def test_a_healthy_run_uses_its_time_limit(tmp_path):
+    """The steps that the doctor watched are steps: what they took is no pause."""
+    limit, began = 10.0, time.monotonic()
+    sets = [edit for edit in SETS if not edit.startswith("training.epochs")]
+    run = api.train("digits", out=tmp_path / "r", set=sets, time_limit=limit)
+    assert "first steps" in [x["name"] for x in kinds(run, "stage")]
+    assert time.monotonic() - began > 0.7 * limit
+    assert all(x["step_seconds"] > 0 for x in kinds(run, "plan"))
+
+
 def session(steps=1000) -> Any:
     return SimpleNamespace(plan=SimpleNamespace(steps=steps))
 

@@ -231,7 +231,7 @@ class Case(Reading):
         later: float = 0.0, otherwise: str = "",
     ) -> bool:  # fmt: skip
         """Trials for what was found, and the stage's line; True where a remedy was kept."""
-        past = self.past
+        past, tried = self.past, time.monotonic()
         rounds = sum(1 for line in book.select(past, "trial") if line.get("kept"))
         kept: Trial | None = None
         decided = (
@@ -248,7 +248,7 @@ class Case(Reading):
         evidence["steps_spent"] = self._cost(past, session if kept and not live else None)
         self.stage(name, decided, evidence, began)
         if kept is None and name != "broken":
-            session.back(began)
+            session.back(tried)  # what went before, the steps that were watched, were steps
         return kept is not None
 
     def _cost(self, past: list[Line], lost: training.Session | None) -> float:
