@@ -129,12 +129,13 @@ def test_a_run_cut_off_in_its_race_ends_the_same(raced, tmp_path, moment, sent):
 
 def test_a_race_keeps_to_a_time_limit(tmp_path):
     """Run and rival have one clock; where the machine is too slow for it, the run says so."""
-    limit, began = 12.0, time.monotonic()
+    limit, began = 15.0, time.monotonic()
     sets = [edit for edit in (*SETS, *SLOW) if not edit.startswith("training.epochs")]
     run = api.train("digits", out=tmp_path / "r", set=sets, time_limit=limit)
     spent = time.monotonic() - began
-    assert [x for x in kinds(run, "trial") if x.get("race")]
-    assert spent < 1.1 * limit or "of a limit of 12" in kinds(run, "end")[-1]["message"], spent
+    room = kinds(run, "plan")[0]["steps"] >= 150  # else the machine is too slow for any race
+    assert not room or [x for x in kinds(run, "trial") if x.get("race")], run.lines
+    assert spent < 1.1 * limit or "of a limit of 15" in kinds(run, "end")[-1]["message"], spent
     assert spent > 0.6 * limit, "the time was not used"
     assert max(x["seconds"] for x in kinds(run, "plan")) < limit
 
