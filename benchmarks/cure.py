@@ -8,7 +8,8 @@ Sixty recipes, broken in ways that a seed draws (`cure_faults.py`), on digits, a
 and synthetic gratings, with three seeds. Four arms: the healthy recipe; the broken one, which
 simply continues (--no-cure); the cure; random remedies of the same family at the same budget, each
 proved by the same trials. An error is that of the best epoch on validation; time is CPU time of
-one thread. A recipe counts as harmed where it is more than a point worse than the healthy one;
+one thread, and work the operations of convolutions and linear layers, backward counted as twice
+forward, which no neighbour on the machine changes. A recipe counts as harmed where it is more than a point worse than the healthy one;
 cured, where that is at most a point again (means over the seeds); curable, where a cure that knows
 everything (the wrong labels by name, say) would cure it; made worse, where it is more
 than a point worse than if it had continued.
@@ -23,6 +24,8 @@ import random
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import nan
 from pathlib import Path
 from statistics import fmean, median
@@ -72,7 +75,7 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
     edits += [*OWN.get(case.data, ()), *case.edits, *(known if arm == "oracle" else ())]
     began, status = time.process_time(), "done"
     try:
-        with by_chance(seed) if arm == "random" else patch.dict({}, {}):
+        with by_chance(seed) if arm == "random" else patch.dict({}, {}), counted() as work:
             api.train(folder / f"{case.data}.npz", out=folder / "run", set=edits,
                       cure=arm in ("cure", "random", "untouched"))  # fmt: skip
     except errors.VisusError as error:
@@ -88,8 +91,37 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
         "key": key(arm, what, seed), "arm": arm, "case": case.name, "data": case.data, "seed": seed,
         "edits": list(case.edits), "error": min(best, default=1.0), "seconds": round(spent, 3), "status": status,
         "kept": [t["edits"] for t in trials if t["kept"]], "tried": len(trials),
-        "lead": [t["findings"] for t in trials if t["kept"]],
+        "lead": [t["findings"] for t in trials if t["kept"]], "work": work[0],
     }  # fmt: skip
+
+
+@contextmanager
+def counted() -> Iterator[list[float]]:
+    """Operations of the layers that multiply, of all that runs inside."""
+    from torch import is_grad_enabled, nn
+    from torch.nn.modules.module import register_module_forward_hook
+
+    work = [0.0]
+
+    def note(layer: Any, given: Any, out: Any) -> None:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            each = 2 * out.numel() * layer.weight[0].numel()
+            work[0] += each * (3 if is_grad_enabled() else 1)
+
+    handle = register_module_forward_hook(note)
+    try:
+        yield work
+    finally:
+        handle.remove()
+
+
+def warm_up(images: Path) -> None:
+    """What a process does once, seconds of imports, is no part of its first run."""
+    import torch._dynamo  # torch's optimizers import it at their first step
+
+    from visus import api
+
+    torch.ones(64, 64) @ torch.ones(64, 64), api, arrays("digits", images)
 
 
 def by_chance(seed: int) -> Any:
@@ -112,6 +144,7 @@ def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
     words = ("cured", "improved", "worse", "wrong cures kept")
     sums = {arm: {word: [0, 0] for word in words} for arm in ARMS[2:]}
     made, harmed, ratios = [], 0, {arm: [] for arm in ARMS[2:]}
+    beside: dict[str, dict[str, list[float]]] = {arm: {"time": [], "work": []} for arm in ARMS[2:]}
     for case in cases(count, draw):
         found = {arm: _seeds(rows, arm, case.name) for arm in ARMS[1:]}
         healthy = _seeds(rows, "healthy", case.data)
@@ -134,6 +167,11 @@ def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
             for s in own:
                 gap = found[arm][s]["error"] - found["continue"][s]["error"]
                 _add(counts["wrong cures kept"], bool(found[arm][s]["kept"]), gap > POINT)
+            for name, field in (("time", "seconds"), ("work", "work")):
+                both = [(found[arm][s], found["continue"][s]) for s in own]
+                beside[arm][name] += [
+                    a[field] / b[field] for a, b in both if a.get(field) and b.get(field)
+                ]
             ratios[arm] += [
                 found[arm][s]["seconds"] / healthy[s]["seconds"] for s in seeds if s in found[arm]
             ]
@@ -153,6 +191,8 @@ def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
         if ratios[arm]:
             shares = ", ".join(f"{k} {_share(*v)}" for k, v in counts.items())
             said.append(f"{arm:9} {shares}; time x{median(ratios[arm]):.2f} (median), x{fmean(ratios[arm]):.2f} (mean) of the healthy plain run")  # fmt: skip
+            told = ", ".join(f"{k} x{median(v):.2f}" for k, v in beside[arm].items() if v)
+            said.append(f"          beside the same recipe untreated (median): {told}")
     return "\n".join([*said, *_untouched(rows)])
 
 
@@ -205,6 +245,8 @@ def main() -> None:
     rows = {}
     if given.out.exists():
         rows = {r["key"]: r for r in map(json.loads, given.out.read_text().splitlines())}
+    if not given.table:
+        warm_up(given.images)
     until, missing = time.monotonic() + 60 * given.minutes, 0
     seeds = range(given.first, given.first + given.seeds)
     for job in jobs(given.cases, seeds, given.draw):

@@ -56,7 +56,7 @@ def test_an_image_has_no_vote_on_itself():
     targets = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0])
     held, labels.NEIGHBOURS = labels.NEIGHBOURS, 4
     try:
-        votes = labels._votes(x, x, targets, 2, apart=True)
+        votes = labels._votes(x, x, targets, 2, torch.arange(10))
     finally:
         labels.NEIGHBOURS = held
     assert votes[4].tolist() == [1.0, 0.0] and votes[0].tolist() == [0.75, 0.25]

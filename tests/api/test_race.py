@@ -93,7 +93,7 @@ def test_a_rival_in_two_sittings_is_judged_as_in_one(tmp_path):
     again = racing._entered(race, recipe, [], tmp_path)
     racing._raced(again, 1)
     assert again.steps == whole.steps
-    assert all(a.equal(b) for a, b in zip(again.wrong, whole.wrong, strict=True))
+    assert all(a.wrong.equal(b.wrong) for a, b in zip(again.looks, whole.looks, strict=True))
 
 
 def start(folder):
@@ -127,12 +127,31 @@ def test_a_run_cut_off_in_its_race_ends_the_same(raced, tmp_path, moment, sent):
     assert same(raced, run)
 
 
+def test_a_race_keeps_to_a_time_limit(tmp_path):
+    """Run and rival have one clock; where the machine is too slow for it, the run says so."""
+    limit, began = 15.0, time.monotonic()
+    sets = [edit for edit in (*SETS, *SLOW) if not edit.startswith("training.epochs")]
+    run = api.train("digits", out=tmp_path / "r", set=sets, time_limit=limit)
+    spent = time.monotonic() - began
+    room = kinds(run, "plan")[0]["steps"] >= 150  # else the machine is too slow for any race
+    assert not room or [x for x in kinds(run, "trial") if x.get("race")], run.lines
+    assert spent < 1.1 * limit or "of a limit of 15" in kinds(run, "end")[-1]["message"], spent
+    assert spent > 0.6 * limit, "the time was not used"
+    assert max(x["seconds"] for x in kinds(run, "plan")) < limit
+
+
+def test_a_healthy_run_uses_its_time_limit(tmp_path):
+    """The steps that the doctor watched are steps: what they took is no pause."""
+    limit, began = 10.0, time.monotonic()
+    sets = [edit for edit in SETS if not edit.startswith("training.epochs")]
+    run = api.train("digits", out=tmp_path / "r", set=sets, time_limit=limit)
+    assert "first steps" in [x["name"] for x in kinds(run, "stage")]
+    assert time.monotonic() - began > 0.7 * limit
+    assert all(x["step_seconds"] > 0 for x in kinds(run, "plan"))
+
+
 def session(steps=1000) -> Any:
     return SimpleNamespace(plan=SimpleNamespace(steps=steps))
-
-
-def asked(limit=None) -> Any:
-    return SimpleNamespace(training=SimpleNamespace(time_limit=limit))
 
 
 def odd(prior=PLAIN, **more):
@@ -140,19 +159,20 @@ def odd(prior=PLAIN, **more):
 
 
 def test_when_there_is_a_race():
-    race = racing.planned(session(), asked(), [odd()], 250.0)
+    race = racing.planned(session(), [odd()], 250.0)
     assert race is not None and race.treatment == odd() and race.stage == 0
-    assert racing.planned(session(), asked(60.0), [odd()], 250.0) is None  # a time limit
-    assert racing.planned(session(), asked(), [odd()], 150.0) is None  # too little is left
-    assert racing.planned(session(), asked(), [odd(0.5)], 250.0) is None  # not odd enough
-    assert racing.planned(session(), asked(), [odd(findings=("relu-dead",))], 250.0) is None
-    assert racing.planned(session(), asked(), [], 250.0) is None
+    assert racing.planned(session(), [odd()], 150.0) is None  # too little is left
+    assert racing.planned(session(), [odd(0.5)], 250.0) is None  # not odd enough
+    assert racing.planned(session(), [odd(findings=("relu-dead",))], 250.0) is None
+    assert racing.planned(session(), [], 250.0) is None
 
 
 def lane(errors, n=1000) -> Any:
     data = SimpleNamespace(validation=SimpleNamespace(targets=torch.arange(n) % 10))
-    rows = [(torch.arange(n) < e * n).double() for e in errors]
-    return racing.Lane(SimpleNamespace(dataset=data), list(range(1, 5)), rows)  # type: ignore
+    looks = [
+        racing.Look([], data, torch.arange(n), (torch.arange(n) < e * n).double()) for e in errors
+    ]
+    return racing.Lane(SimpleNamespace(dataset=data), list(range(1, 5)), looks)  # type: ignore
 
 
 @pytest.mark.parametrize(
@@ -171,7 +191,7 @@ def test_who_wins(run, rival, keys, kept):
     treatment = Treatment((f"{keys}=x",), "why", 0.7, "a", "A", prior=0.7)
     race = racing.Race(treatment, lane([0.99, run, run, run]))
     arm = lane([0.99, rival, rival, rival]).arm(treatment.edits, 4.0)
-    verdict = racing._verdict(race, treatment, arm, 180)
+    verdict = racing._verdict(race, arm, 180, len(racing.STAGES))
     assert verdict.kept is kept and verdict.difference is not None
     assert (verdict.difference.low > 0) or not kept
 

@@ -65,6 +65,8 @@ def test_two_ranks_write_once_and_train_as_one(tmp_path):
         expected = 2 if kind == "look" else 1  # the vault's line, and what was seen
         assert kinds(two).count(kind) == expected, (kind, kinds(two))
     assert kinds(two).count("epoch") == 2
+    notes = [x["text"] for x in ledger.read(two) if x["kind"] == "note"]
+    assert len([text for text in notes if "2 ranks: no remedy is tried" in text]) == 1, notes
     visus.train("digits", out=one, epochs=2, cure=False, set=SETS)
     alone, both = (load_trained(folder).state_dict() for folder in (one, two))
     for name in alone:

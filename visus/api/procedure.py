@@ -19,13 +19,14 @@ from visus.api.audit import audit
 from visus.api.look import look
 from visus.api.procedure_case import Case
 from visus.api.procedure_checks import baseline
-from visus.api.procedure_errors import read_errors
 from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
 from visus.training.tasks import make_task
 
+OVER = 1.05  # times a time limit from which it is told where the time went
+ALONE = "cure: {ranks} ranks: no remedy is tried, a fork being one process; 'visus train' without torchrun tries them"
 SHEET = 24  # jittered samples shown in the report
 
 
@@ -33,7 +34,7 @@ def train(
     data: Any = None, *, recipe: str | Path | training.Recipe | None = None,
     out: str | Path | None = None, resume: str | Path | None = None, set: Sequence[str] = (),
     on: Iterable[Callable[[Line], Any]] = (), model: nn.Module | None = None,
-    cure: bool | Callable[[Line], bool] = True, **overrides: Any,
+    cure: bool | Callable[[Line], bool] = True, began: float | None = None, **overrides: Any,
 ) -> Run:  # fmt: skip
     """Train on `data`, look once at test, leave a model and a report; the same call goes on.
 
@@ -42,8 +43,10 @@ def train(
     `optimizer__rate=0.1`); `model` any network that takes (N, C, H, W) and gives (N, K) logits.
     `on` is called with each ledger line. `cure=False` only reports what goes wrong; a function is
     asked about each remedy that a trial has proved (its ledger line). `resume` is the folder of a run to go on with.
+    A time limit counts from `began` (of `time.monotonic`; now) to the written report.
     Raises a `VisusError` that says in one line what failed and what to do.
     """
+    began = time.monotonic() if began is None else began
     request = _request(data, recipe, resume, [*set], overrides, cure)
     chosen = (lambda: Path(resume)) if resume is not None else (lambda: runs.open_run(out, request))
     world = ranks.world()
@@ -56,6 +59,7 @@ def train(
             folder,
             ledger,
             cure if callable(cure) else None,
+            training.Clock(training.seconds(folder), began),
         )
     return Run(folder, model)
 
@@ -103,15 +107,17 @@ def _resumed(folder: Path, changed: bool) -> runs.Request:
 
 def _procedure(
     data: Any, request: runs.Request, model: nn.Module | None, folder: Path, ledger: Ledger,
-    ask: Callable[[Line], bool] | None = None,
+    ask: Callable[[Line], bool] | None, clock: training.Clock,
 ) -> None:  # fmt: skip
-    kernels.info()  # without an install step they are compiled here, before the clock starts
-    began = time.monotonic()
+    kernels.info()  # without an install step they are compiled here
     recipe = training.load_recipe(None, (), **request["recipe"])
     world = ranks.world()
     dataset = ranks.prepared(world, data, recipe, folder, ledger)
-    cure = request.get("cure", "on") if world.size == 1 else "off"  # a fork is one process
-    case = Case(folder, ledger, recipe, dataset, model, cure, ask, began)
+    cure = request.get("cure", "on")
+    if world.size > 1 and cure != "off":  # a fork is one process
+        cure, said = "off", ALONE.format(ranks=world.size)
+        ledger.write("note", text=said)
+    case = Case(folder, ledger, recipe, dataset, model, cure, ask, clock)
     if world.main:
         _opening(case)
     session = case.carry_out()
@@ -145,19 +151,37 @@ def _opening(case: Case) -> None:
 def _end(session: training.Session, case: Case) -> None:
     """Errors are read, then the one look at test, and the numbers the run ends with."""
     start, ledger = time.monotonic(), case.ledger
-    lines = case.past
-    compared = next(
-        (x["evidence"] for x in book.select(lines, "stage") if x["name"] == "baseline"), {}
-    )
-    epochs = book.select(book.history(lines), "epoch")
-    decided, symptoms, evidence = read_errors(epochs, compared)
-    case.reading(decided, symptoms, evidence, session.step)
+    now = _changed(session, case) if session.world.size == 1 else None
+    decided, _, evidence = case.diagnosed(session, now)
     case.stage("errors", decided, evidence, start)
     start, reason = time.monotonic(), "the look at the end of visus train"
     found = look(session.best(), case.dataset, ledger, reason=reason)
     seen = {"test_error": found["test_error"], "looks": found["looks"]}
     case.stage("test", "one look, after all was decided", seen, start)
-    ledger.write("end", status="done", message="", metrics=session.metrics() | found)
+    message, metrics = _overrun(session, book.history(case.past)), session.metrics() | found
+    ledger.write("end", status="done", message=message, metrics=metrics)
+
+
+def _changed(session: training.Session, case: Case) -> Line | None:
+    """The errors of the model as it goes out, where exact statistics have changed it since its epoch."""
+    changed = any(x.get("kept") and not x["edits"] for x in book.select(case.past, "trial"))
+    if not changed or session.budget.over():
+        return None
+    return {"kind": "epoch"} | session.judge(session.best()) | {"judged": session.judge.sizes}
+
+
+def _overrun(session: training.Session, lines: list[Line]) -> str:
+    """Where the time went, in a line, where the limit was not kept; else nothing."""
+    limit, spent = session.recipe.training.time_limit, session.clock()
+    stop, plans = book.last(lines, "stop"), book.select(lines, "plan")
+    if limit is None or spent <= OVER * limit or not stop or not plans:
+        return ""
+    ready, trained = plans[0]["seconds"], stop["seconds"]
+    return (
+        f"{spent:.0f} s were spent of a limit of {limit:.0f}: {ready:.0f} on getting ready, "
+        f"{trained - ready:.0f} on {session.step} steps and what was tried, {spent - trained:.0f} after them; give more "
+        "time, or smaller images with --set data.size"
+    )
 
 
 def _sheet(dataset: images.Dataset, recipe: training.Recipe, ledger: Ledger) -> None:

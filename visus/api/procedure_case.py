@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from torch import nn
 
 from visus import ledger as book
 from visus import training
 from visus.api import procedure_checks as checks
-from visus.api import procedure_labels as labels
 from visus.api import procedure_race as racing
 from visus.api import procedure_statistics as exact
 from visus.api import procedure_treat as treating
-from visus.api.procedure_errors import read_errors
-from visus.api.procedure_record import Record
+from visus.api.procedure_reading import DIVISION, SURE, Reading, watched
 from visus.api.procedure_watch import Watch, call, fell
 from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
@@ -32,24 +28,20 @@ from visus.ledger import Line
 from visus.training.session import RECIPE
 from visus.training.signals import on_signal
 
-FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
 ROUNDS = 3  # times a run is treated at most
-SURE = 0.5  # confidence from which a finding calls for a trial
 ODD = 0.7  # how odd a setting must be to be tried on living weights without any finding
 EARLY, MIDWAY = 0.3, 0.45  # shares of the run at which errors are read: for wrong labels, for all
+CHECKED = 0.05  # share of a time limit that the check with one batch may take
 LATER = 0.08  # share of the run's steps kept for that, where the first steps learn at all
 
 
 @dataclass
-class Case(Record):
+class Case(Reading):
     """`cure`: "on" or "off"; `ask(trial)`, where given, says whether to keep what a trial proved."""
 
-    asked: training.Recipe
-    dataset: Any
-    network: nn.Module | None = None
     cure: str = "on"
     ask: Callable[[Line], bool] | None = None
-    began: float = 0.0
+    clock: training.Clock = field(default_factory=training.Clock)
     race: racing.Race | None = None  # that runs now
 
     def carry_out(self) -> training.Session:
@@ -97,29 +89,36 @@ class Case(Record):
         """Whether the run was left in the midst of what must be watched as a whole."""
         first = self.done("first steps")
         if first is None:
-            return session.step <= _first(session)
+            return session.step <= watched(session)
         return bool(first["evidence"].get("rival")) and self.done("race") is None
 
     def _session(self, kept: list[str]) -> training.Session:
         # A run that goes on takes the recipe of its folder, where every "auto" has its value.
         held = (self.folder / RECIPE).exists()
         recipe = None if held else self.asked.edited(kept) if kept else self.asked
-        spent = time.monotonic() - self.began
+        closing = exact.images(self.dataset) if self.cure != "off" else 0
         return training.Session(
-            recipe, self.dataset, self.folder, self.ledger, model=self.network, spent=spent
-        )
+            recipe, self.dataset, self.folder, self.ledger, model=self.network, clock=self.clock, closing=closing
+        )  # fmt: skip
 
     def _before(self, session: training.Session) -> None:
-        """The checks of fresh weights."""
+        """The checks of fresh weights; the second takes four times as long as the first."""
         if session.world.size > 1:
             return
-        for name, check in (
-            ("first weights", checks.first_weights),
-            ("one batch", checks.one_batch),
-        ):
-            began = time.monotonic()
-            decided, evidence = check(session)
-            self.stage(name, decided, evidence, began)
+        began = time.monotonic()
+        self.stage("first weights", *checks.first_weights(session), began)
+        step, began = time.monotonic() - began, time.monotonic()
+        if session.budget.limit:
+            session.budget.pace = step * max(1.0, session.feed.batch_size / checks.SEEN)
+        seconds = 4 * step
+        if treating.edits(self.past):
+            self.stage("one batch", "left out: a trial has shown what it learns", {}, began)
+            return
+        if session.budget.affords(seconds, CHECKED):
+            self.stage("one batch", *checks.one_batch(session), began)
+            return
+        said = f"left out: it would take about {seconds:.0f} of {session.budget.limit:.0f} s"
+        self.stage("one batch", said, {}, began)
 
     # The loop, and the two moments at which it is examined.
 
@@ -127,7 +126,7 @@ class Case(Record):
         """Train; True where a remedy was kept and the run is to be opened anew."""
         loop = session.run()
         try:
-            if session.step and self._midway_again(session):
+            if session.step and (self._midway_again(session) or self._rejudged(session)):
                 return True
             if self._first_steps(session, loop):
                 loop.close()
@@ -136,7 +135,7 @@ class Case(Record):
                 if self.race and self.race.reached() and self._raced(session):
                     loop.close()
                     return True
-                if self._midway_due(session) and self._midway(session):
+                if (self._midway_due(session) and self._midway(session)) or self._rejudged(session):
                     loop.close()
                     return True
         except treating.Stopped:
@@ -155,7 +154,7 @@ class Case(Record):
             step = next(loop, None)
             if step is None or session.world.size > 1:
                 return False
-            last = _first(session)
+            last = watched(session)
             if not last:
                 self.stage("first steps", f"a run of {session.plan.steps} steps is too short to be examined", {}, began)  # fmt: skip
                 return False
@@ -166,7 +165,7 @@ class Case(Record):
             if session.step < last:
                 return False
         except NotFiniteError as error:
-            if not _first(session):
+            if not watched(session):
                 raise
             broken = str(error).split(";")[0]
         return self._judge_first(session, watch, losses, broken, began)
@@ -198,7 +197,7 @@ class Case(Record):
             return False
         found, _ = treating.called(session, self.asked, past, symptoms, {}, False, SURE, None)
         left = racing.SHARE * session.plan.steps - treating.spent(past)
-        self.race = racing.planned(session, self.asked, found, left)
+        self.race = racing.planned(session, found, left)
         if self.race is None:
             return False
         evidence["rival"] = ", ".join(self.race.treatment.edits)
@@ -214,13 +213,16 @@ class Case(Record):
         kept = treating.edits(past)
         trial, cost = racing.carry_out(race, self.asked, kept, self.folder, left)
         if trial is None:
+            session.back(began)
             return False  # still open: its next stage is due later
         self.race = None
-        won = treating.record(session, self.ledger, [trial], cost, self.ask, race=True) is not None
+        shared = racing.shared(race, self.asked)
+        won = treating.record(session, self.ledger, [trial], cost, self.ask, race=True, shared=shared) is not None  # fmt: skip
         decided = racing.said(trial, won, cost / session.plan.steps)
         self.stage("race", decided, {"steps_spent": float(session.step) if won else cost}, began)
         if not won:
             racing.leave(self.folder)
+            session.back(began)
         return won
 
     def _treat(
@@ -229,7 +231,7 @@ class Case(Record):
         later: float = 0.0, otherwise: str = "",
     ) -> bool:  # fmt: skip
         """Trials for what was found, and the stage's line; True where a remedy was kept."""
-        past = self.past
+        past, tried = self.past, time.monotonic()
         rounds = sum(1 for line in book.select(past, "trial") if line.get("kept"))
         kept: Trial | None = None
         decided = (
@@ -245,6 +247,8 @@ class Case(Record):
             decided = otherwise  # nothing was tried
         evidence["steps_spent"] = self._cost(past, session if kept and not live else None)
         self.stage(name, decided, evidence, began)
+        if kept is None and name != "broken":
+            session.back(tried)  # what went before, the steps that were watched, were steps
         return kept is not None
 
     def _cost(self, past: list[Line], lost: training.Session | None) -> float:
@@ -258,12 +262,12 @@ class Case(Record):
         if session.step % session.plan.per_epoch or session.world.size > 1:
             return False
         share = session.plan.done(session.step)
-        if not EARLY <= share < 0.8 or not _first(session) or self.done("midway"):
+        if not EARLY <= share < 0.8 or not watched(session) or self.done("midway"):
             return False
         if share >= MIDWAY:
             return True
         # Wrong labels cost more with every epoch that learns them: judged as soon as they are sure.
-        return "label-noise" in self._read()[1] and labels.suspected(session).precision > SURE
+        return "label-noise" in self.read(session)[1]
 
     def _midway_again(self, session: training.Session) -> bool:
         """A run that goes on where it was left in its midway decides it there, not an epoch later."""
@@ -274,22 +278,18 @@ class Case(Record):
         with on_signal(session.stop):
             return self._midway_due(session) and self._midway(session)
 
-    def _read(self) -> tuple[str, dict[str, float], dict[str, Any]]:
-        """What the errors of the epochs so far say."""
-        epochs = book.select(book.history(self.past), "epoch")
-        return read_errors(epochs, self.checks().get("baseline", {}))
-
     def _midway(self, session: training.Session) -> bool:
         """Read the errors of the epochs so far, and treat the living state."""
         began = time.monotonic()
-        decided, symptoms, evidence = self._read()
-        if not symptoms:  # still, a setting far from what is usual may harm in ways that show late
+        decided, symptoms, evidence = self.diagnosed(session)
+        if (
+            not symptoms or DIVISION in symptoms
+        ):  # still, a setting far from what is usual may harm in ways that show late
             return self._treat("midway", session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
-        self.reading(decided, symptoms, evidence, session.step)
         evidence["read"] = decided
         facts = {}
         if "label-noise" in symptoms:
-            seen = labels.suspected(session)
+            seen = self._suspects(session)
             facts["suspects"] = seen.names
             evidence |= {
                 "suspected labels": len(seen.names),
@@ -305,7 +305,10 @@ class Case(Record):
         if not due or self.cure == "off" or len(self.dataset.validation) < 20 or not exact.concerned(session.model):  # fmt: skip
             return
         began = time.monotonic()
-        trial, model = exact.tried(session)
+        if (count := exact.affordable(session)) < exact.FEW:
+            self.stage("statistics", f"left out: the time left is enough for {count} images", {}, began)  # fmt: skip
+            return
+        trial, model = exact.tried(session, count)
         if trial.kept:
             treating.record(session, self.ledger, [trial], 0.0, self.ask, live=True)
         if trial.kept:  # still, where someone was asked
@@ -314,7 +317,7 @@ class Case(Record):
 
     def _broken(self, session: training.Session, error: NotFiniteError) -> bool:
         """The loss broke on the way: treat the last state that is kept, or give up."""
-        if self.cure == "off" or session.world.size > 1 or not _first(session):
+        if self.cure == "off" or session.world.size > 1 or not watched(session):
             raise error
         began, said = time.monotonic(), str(error).split(";")[0]
         again = self._session([])  # from its last checkpoint
@@ -324,11 +327,3 @@ class Case(Record):
         if not self._treat("broken", again, symptoms, evidence, True, began, live=live):
             raise error
         return True
-
-
-def _first(session: training.Session) -> int:
-    """Steps that are watched at the beginning; 0 where the run is too short to be examined."""
-    few = treating.shortest(session)
-    if session.plan.steps < 3 * few:
-        return 0
-    return max(min(FEWEST, few), min(MOST, round(FIRST * session.plan.steps)))

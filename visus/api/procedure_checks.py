@@ -19,6 +19,7 @@ from visus.training.steps import backward, steps
 from visus.training.tasks import make_task
 
 IMAGES, SIDE = 1500, 16  # of the linear baseline: images of train, pixels a side
+SEEN = 64  # images that fresh weights are checked with
 BATCH, STEPS = 16, 16  # of the batch that is learned by heart
 _DRAW = -8  # the "step" from which the baseline draws its images
 
@@ -111,7 +112,7 @@ def first_weights(session: Session) -> tuple[str, dict[str, Any]]:
             hooks.callback(handle.remove)
         session.model.train()
         images, targets = session.feed(0)
-        backward(session.state, images[:64], targets[:64])
+        backward(session.state, images[:SEEN], targets[:SEEN])
         found = {name: _rms(layer.weight.grad) for name, layer in layers.items()}
     names = {name: name.removeprefix("network.") for name in forward}
     evidence = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
+from visus.doctor.remedies import Chart, prescribe
 from visus.ledger import Line
 
 GAP = 0.08  # validation error above training error from which a network learns by heart
@@ -18,8 +20,9 @@ def read_errors(
 
     Huge training error: underfitting, unless validation errs far less. Validation error above
     training error, and no longer falling, or far above it: overfitting. Training error far above
-    validation error: a bad division, or labels of
-    train that cannot be learned because they are wrong. Both errors are of eval mode on images without jitter.
+    validation error: a bad division, or labels of train that cannot be learned because they are
+    wrong. Both errors are of eval mode on images without jitter, and apart where they are so beyond
+    what as few images show by chance (two standard errors).
     """
     if not epochs or epochs[-1].get("validation_error") is None:
         return "no validation error to read", {}, {}
@@ -36,15 +39,36 @@ def read_errors(
             {"underfitting": 0.8},
             evidence,
         )
-    if train - held > GAP and train > 1.2 * held:
+    luck = 2 * _noise(train, held, last.get("judged"))
+    if train - held > max(GAP, luck) and train > 1.2 * held:
         return "training errs far more than validation: wrong labels in train, or a bad division", {"label-noise": 0.6}, evidence  # fmt: skip
     if linear is not None and train > POOR * linear and train > 0.05 and _flat(epochs):
         return "training errs more than a linear model, and no longer improves: underfitting", {"underfitting": 0.7}, evidence  # fmt: skip
-    if held - train > GAP and held > 2 * train and _rising(epochs):
+    if held - train > max(GAP, luck) and held > 2 * train and _rising(epochs):
         return "validation errs far more than training, and its loss rises: overfitting", {"overfitting": 0.7}, evidence  # fmt: skip
-    if held - train > FAR and held > 1.5 * train:
+    if held - train > max(FAR, luck) and held > 1.5 * train:
         return "validation errs far more than training: overfitting", {"overfitting": 0.6}, evidence
     return "training and validation errors agree with a healthy training", {}, evidence
+
+
+def _noise(train: float, held: float, judged: list[int] | None) -> float:
+    """Standard error of the difference of two shares, of so many images each; 0 where not known."""
+    pairs = zip((train, held), judged or (), strict=False)
+    return sqrt(sum(max(0.0, e * (1 - e)) / max(1, n) for e, n in pairs))
+
+
+def cures(name: str, chart: Chart) -> list[str]:
+    """What may help against the finding in this very recipe, the likeliest first.
+
+    Of two that set the same key otherwise, the second is left out: both cannot be followed.
+    """
+    found, taken = [], set()
+    for t in prescribe(chart, least=0.0):
+        if name in t.findings and not taken & t.keys:
+            taken |= t.keys
+            edits = ", ".join(edit if len(edit) < 60 else f"{edit[:56]} ..." for edit in t.edits)
+            found.append(f"{t.title[:1].lower()}{t.title[1:]}: {edits}")
+    return found
 
 
 def _flat(epochs: list[Line]) -> bool:

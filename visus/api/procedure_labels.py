@@ -12,6 +12,7 @@ names is what it would name of train if nothing were wrong there.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visus.errors import RecipeError
 from visus.training import Session, evaluate
 from visus.training.patient import judges
+from visus.training.selection import trusted
 from visus.training.tasks import make_task
 
 NEIGHBOURS = 20  # that vote on an image
@@ -43,8 +46,11 @@ class Suspects:
 
 
 def suspected(session: Session) -> Suspects:
-    """Training images whose neighbours contradict their label."""
-    dataset = session.dataset
+    """Training images whose neighbours contradict their label.
+
+    What is in quarantine already is asked about again, but has no vote.
+    """
+    dataset, apart = session.dataset, set(session.recipe.training.quarantine)
     if make_task("auto", dataset).name != "classification":
         return Suspects([], 0.0, 0.0)
     rows = torch.arange(min(MOST, len(dataset.train)))
@@ -56,10 +62,22 @@ def suspected(session: Session) -> Suspects:
     middle = own.mean(0)
     own, other = F.normalize(own - middle, dim=1), F.normalize(other - middle, dim=1)
     targets, classes = dataset.train.targets[rows], len(dataset.classes)
-    named = _named(_votes(own, own, targets, classes, apart=True), targets)
-    beside = _named(_votes(other, own, targets, classes), dataset.validation.targets[held])
+    voters = torch.tensor([n for n in rows.tolist() if dataset.train.names[n] not in apart])
+    place = torch.full((len(rows),), -1).index_copy(0, voters, torch.arange(len(voters)))
+    electorate = (own[voters], targets[voters], classes)
+    named = _named(_votes(own, *electorate, place), targets)
+    beside = _named(_votes(other, *electorate), dataset.validation.targets[held])
     names = [dataset.train.names[i] for i in named.nonzero()[:, 0].tolist()]
     return Suspects(names, float(named.double().mean()), float(beside.double().mean()))
+
+
+def quarantine(session: Session, seen: Suspects) -> list[str]:
+    """The edit that leaves them out; none where a class would be left without images."""
+    try:
+        trusted(session.dataset.train, seen.names)
+    except RecipeError:
+        return []
+    return [f"training.quarantine={json.dumps(seen.names)}"]
 
 
 def _features(session: Session, images: Any, rows: Tensor) -> Tensor:
@@ -77,14 +95,20 @@ def _features(session: Session, images: Any, rows: Tensor) -> Tensor:
     return features if len(features) == len(rows) else found.probabilities
 
 
-def _votes(x: Tensor, voters: Tensor, targets: Tensor, classes: int, apart: bool = False) -> Tensor:
-    """Share of the nearest voters in each class, `(n, K)`; `apart`: an image is none of its own."""
+def _votes(
+    x: Tensor, voters: Tensor, targets: Tensor, classes: int, place: Tensor | None = None
+) -> Tensor:  # fmt: skip
+    """Share of the nearest voters in each class, `(n, K)`.
+
+    `place` `(n,)` says which voter an image is itself, which is none of its own; -1 for no voter.
+    """
     k = min(NEIGHBOURS, len(voters) - 1)
     found = torch.zeros(len(x), classes)
     for part in torch.arange(len(x)).split(1000):
         near = x[part] @ voters.T
-        if apart:
-            near[torch.arange(len(part)), part] = -torch.inf
+        if place is not None:
+            own = place[part]
+            near[(own >= 0).nonzero()[:, 0], own[own >= 0]] = -torch.inf
         found[part] = F.one_hot(targets[near.topk(k, 1).indices], classes).float().mean(1)
     return found
 

@@ -29,6 +29,7 @@ from visus.doctor.trials import LEAST, Answers, Arm, Trial, paired
 from visus.errors import NotFiniteError, VisusError
 from visus.layers.recalibrate import recalibrate
 from visus.ledger import Ledger
+from visus.training.automatic import usual_rate
 from visus.training.building import make_feed
 from visus.training.ema import Average
 from visus.training.patient import Stopped, judges, step_cost
@@ -37,6 +38,7 @@ from visus.training.session import BEST, RECIPE
 FOLDER = "race"  # of the rival, inside the run's
 STAGES = ((0.15, 0.18), (0.225, 0.25), (0.28, 0.3))  # shares of the training: marks
 JUDGED = 2  # marks, the newest, whose mean judges
+FEW, PLAINLY = 200, 10  # images of a first look; how many times surer it must be
 MEMORY = 0.02  # how far the moving average looks back, as a share of the training
 SPREAD = 0.01  # how far chance moves the difference of two trainings, judged so
 HEAD_START = 0.02  # gain that a remedy owes to learning faster at first, where it makes that easier
@@ -45,28 +47,69 @@ LATE = ("optimizer.", "regularization.")  # what must be judged near the height 
 LEARNED = 0.95  # of the error of chance: a run above it has learned nothing so far
 SHARE = STAGES[-1][-1]  # of the run's steps that a race may take
 DEAREST = 1.2  # a race costs at most so many times the budget of forks, where a step of the rival costs more
+BESIDE = (
+    "schedule",
+    "regularization",
+    "training.ema",
+    "training.clip",
+    "loss.label_smoothing",
+    "jitter",
+    "model.dropout",
+)  # of no concern to a range test
 NOT_COPIED = {"checkpoint", "resume", "stop", "note", "end"}
+
+
+def _marks(stage: int) -> list[float]:
+    return [mark for part in STAGES[: stage + 1] for mark in part]
+
+
+@dataclass
+class Look:
+    """A runner at a mark: its present weights and their average, and what share of them is wrong.
+
+    At a high rate the present weights are driven about, more so where a setting drives them, and
+    chance with them; their average shows where they are driven about. Each has its own norm
+    statistics. `wrong` `(n,)` is of the first images that judge, after `closely()` of them all.
+    """
+
+    models: list[nn.Module]
+    dataset: Any
+    chosen: Tensor
+    wrong: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+
+    def closely(self, most: int | None = None) -> None:
+        """Look at what was not looked at yet, up to the first `most` images."""
+        rest = self.chosen[len(self.wrong) : most]
+        if self.models and len(rest):
+            seen = [training.evaluate(m, self.dataset.validation, indices=rest) for m in self.models]  # fmt: skip
+            self.wrong = torch.cat([self.wrong, torch.stack([s.errors.double() for s in seen]).mean(0)])  # fmt: skip
 
 
 @dataclass
 class Lane:
-    """One runner: its average, at each mark its step, and by validation image whether it is wrong."""
+    """One runner: its average, and at each mark its step and its look."""
 
     session: training.Session
     steps: list[int] = field(default_factory=list)
-    wrong: list[Tensor] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     average: Average | None = None
 
     def reached(self, stage: int) -> bool:
         """Take a step in; look where the next mark of the stages up to this is reached; whether it was the last."""
-        session, marks = self.session, [mark for part in STAGES[: stage + 1] for mark in part]
+        session, marks = self.session, _marks(stage)
         self._follow()
         seen = len(self.steps)
         if seen < len(marks) and session.plan.done(session.step) >= marks[seen]:
             assert self.average is not None
             self.steps.append(session.step)
-            self.wrong.append(_wrong(session, self.average.model))
-        return len(self.steps) == len(marks)
+            self.looks.append(_look(session, self.average.model))
+            for look in self.looks[:-JUDGED]:
+                look.models.clear()
+        return self.over(stage)
+
+    def over(self, stage: int) -> bool:
+        """Whether all marks up to this stage were seen."""
+        return len(self.steps) == len(_marks(stage))
 
     def _follow(self) -> None:
         """The moving average takes in the present weights."""
@@ -77,9 +120,11 @@ class Lane:
 
     def arm(self, edits: tuple[str, ...], cost: float) -> Arm:
         """As a trial shows it; its answer is the mean of the newest marks."""
-        arm = Arm(edits, cost=cost)
-        arm.xs, arm.ys = list(self.steps), [float(wrong.mean()) for wrong in self.wrong]
-        arm.answers[0] = Answers(torch.stack(self.wrong[-JUDGED:]).mean(0).tolist(), [])
+        arm, wrong = Arm(edits, cost=cost), [look.wrong for look in self.looks]
+        arm.xs, arm.ys = list(self.steps), [float(row.mean()) for row in wrong]
+        arm.answers[0] = (
+            Answers(torch.stack(wrong[-JUDGED:]).mean(0).tolist(), []) if wrong else None
+        )
         return arm
 
 
@@ -97,16 +142,14 @@ class Race:
         return self.run.reached(self.stage)
 
 
-def planned(
-    session: training.Session, asked: training.Recipe, found: list[Treatment], left: float
-) -> Race | None:  # fmt: skip
+def planned(session: training.Session, found: list[Treatment], left: float) -> Race | None:
     """The race that the called treatments and what is left of the budget, in steps, allow; or None.
 
     Only for what the chart itself speaks for, and no finding: what the doctor can see in the
-    first steps, short forks show too. Not under a time limit, which a race cannot keep.
+    first steps, short forks show too.
     """
     first = together(found) or next(iter(found), None)
-    if first is None or first.prior < PLAIN or first.findings or asked.training.time_limit:
+    if first is None or first.prior < PLAIN or first.findings:
         return None
     return Race(first, Lane(session)) if STAGES[0][-1] * session.plan.steps <= left else None
 
@@ -135,14 +178,14 @@ def carry_out(
     cost = rival.step * dear
     if broken:
         return _lost(race, broken), cost
-    trial = _verdict(race, t, race.rival.arm(t.edits, cost), session.step)
-    gain = trial.difference.mean if trial.difference else -inf
+    later = race.stage + 1
+    more = later < len(STAGES) and STAGES[later][-1] * session.plan.steps * dear <= left
     # Steps too long lead while they are warmed up, and a penalty takes its time to shrink weights.
     late = any(key.startswith(LATE) for key in t.keys)
     least = LEAST if not late else -SPREAD if race.stage else -inf
-    unsettled, later = not trial.kept and gain > least, race.stage + 1
-    more = later < len(STAGES) and STAGES[later][-1] * session.plan.steps * dear <= left
-    if unsettled and more:
+    trial = _judged(race, cost, more and least == -inf)
+    gain = trial.difference.mean if trial.difference else -inf
+    if more and not trial.kept and gain > least:
         race.stage = later
         return None, cost
     return trial, cost
@@ -152,15 +195,34 @@ def _entered(race: Race, asked: training.Recipe, kept: list[str], folder: Path) 
     """The rival at its start, or where it stood at the end of the stage before."""
     session, place = race.run.session, folder / FOLDER
     if race.rival:
-        again = training.Session(None, session.dataset, place, Ledger(place))
+        again = training.Session(None, session.dataset, place, Ledger(place), clock=_clock(session))
         if race.rival.average:
             race.rival.average.follow(again.state.judged)
         return replace(race.rival, session=again)
     leave(folder)
     own = session.recipe.training
     machine = [f"training.threads={own.threads}", f"training.precision={own.precision}"]
-    recipe = asked.edited([*machine, *kept, *race.treatment.edits])
-    return Lane(training.Session(recipe, session.dataset, place, Ledger(_made(place))))
+    recipe = asked.edited([*machine, *kept, *race.treatment.edits, *shared(race, asked)])
+    ledger = Ledger(_made(place))
+    return Lane(training.Session(recipe, session.dataset, place, ledger, clock=_clock(session)))
+
+
+def _clock(session: training.Session) -> training.Clock | None:
+    """Of a time limit both runners have one clock."""
+    return session.clock if session.budget.limit else None
+
+
+def shared(race: Race, asked: training.Recipe) -> list[str]:
+    """The rate that the run's range test found, where a range test of the rival would say the same.
+
+    Where the rate is the optimizer's usual one, and the treatment changes neither optimizer nor
+    network nor batch.
+    """
+    own = race.run.session.recipe
+    beside = all(key.startswith(BESIDE) for key in race.treatment.keys)
+    if asked.optimizer.rate != "auto" or not beside or own.optimizer.rate != usual_rate(own):
+        return []
+    return [f"optimizer.rate={own.optimizer.rate!r}"]
 
 
 def _lost(race: Race, why: str) -> Trial:
@@ -192,29 +254,21 @@ def _raced(lane: Lane, stage: int) -> str:
         return f"broke after step {lane.session.step}: {str(error).split(';')[0]}"
     finally:
         loop.close()  # with a checkpoint, from which a winner goes on
-    return ""
+    return "" if lane.over(stage) else f"the time was spent after {lane.session.step} steps"
 
 
-def _wrong(session: training.Session, average: nn.Module) -> Tensor:
-    """By validation image the share of two models that are wrong: the present one and the average.
-
-    At a high rate the present weights are driven about, more so where a setting drives them, and
-    chance with them; their average shows where they are driven about. Each has its own norm
-    statistics.
-    """
+def _look(session: training.Session, average: nn.Module) -> Look:
+    """The two models as they are now, and a first look at them."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
         models = [copy.deepcopy(session.state.judged), copy.deepcopy(average)]
-        return torch.stack([_errors(session, model) for model in models]).mean(0)
-
-
-def _errors(session: training.Session, model: nn.Module) -> Tensor:
-    if session.feed.batch_size >= 16:
-        feed = make_feed(session.recipe, session.dataset, session.device)
-        recalibrate(model, (feed(step) for step in range(4)))
-    chosen = judges(session.dataset, session.recipe.seed)
-    seen = training.evaluate(model, session.dataset.validation, indices=chosen)
-    return seen.errors.double()
+        if session.feed.batch_size >= 16:
+            feed = make_feed(session.recipe, session.dataset, session.device)
+            for model in models:
+                recalibrate(model, (feed(step) for step in range(4)))
+        look = Look(models, session.dataset, judges(session.dataset, session.recipe.seed))
+        look.closely(FEW)
+    return look
 
 
 def _chance(session: training.Session) -> float:
@@ -225,10 +279,28 @@ def _chance(session: training.Session) -> float:
     return 1.0 - float(torch.unique(targets, return_counts=True)[1].max()) / len(targets)
 
 
-def _verdict(race: Race, t: Treatment, arm: Arm, step: int) -> Trial:
-    control = race.run.arm((), float(step))
+def _judged(race: Race, cost: float, goes_on: bool) -> Trial:
+    """By the first images where these are plain, else by all of them.
+
+    `goes_on`: what is not kept has a later stage in any case, so that less than a lead is not
+    looked at closely.
+    """
+    assert race.rival is not None
+    step, edits = race.run.session.step, race.treatment.edits
+    trial = _verdict(race, race.rival.arm(edits, cost), step, PLAINLY * len(STAGES))
+    gap = trial.difference
+    if trial.kept or (gap and (gap.worse or (goes_on and gap.mean <= LEAST))):
+        return trial
+    for look in (*race.run.looks[-JUDGED:], *race.rival.looks[-JUDGED:]):
+        look.closely()
+    return _verdict(race, race.rival.arm(edits, cost), step, len(STAGES))
+
+
+def _verdict(race: Race, arm: Arm, step: int, looks: int) -> Trial:
+    """What one of so many `looks` says, each of which costs confidence."""
+    t, control = race.treatment, race.run.arm((), float(step))
     rows = [[own.answers[0].errors] for own in (control, arm) if own.answers[0]]
-    gap = paired(rows[0], rows[1], arms=len(STAGES), spread=SPREAD)
+    gap = paired(rows[0], rows[1], arms=looks, spread=SPREAD)
     easier = any(key.startswith(EASIER) for key in t.keys)
     owed = HEAD_START if easier and control.error < LEARNED * _chance(race.run.session) else 0.0
     if gap.low > owed and gap.mean > LEAST:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from visus import ledger as book
-from visus.doctor.remedies import remedies
+from visus.api import procedure_errors as errors
+from visus.doctor.remedies import Chart
 from visus.doctor.rules import finding
 from visus.ledger import Ledger, Line
 
@@ -44,11 +45,11 @@ class Record:
         self.ledger.write("stage", name=name, decided=decided, evidence=evidence, seconds=seconds)
 
     def reading(
-        self, decided: str, symptoms: dict[str, float], evidence: dict[str, Any], step: int
-    ) -> None:
-        """Findings that the errors of the epochs speak of."""
+        self, decided: str, symptoms: dict[str, float], evidence: dict[str, Any], step: int, chart: Chart
+    ) -> None:  # fmt: skip
+        """Findings that the errors of the epochs speak of, with what may help here."""
         for name, sure in symptoms.items():
-            cures = [f"{make.__doc__.splitlines()[0].rstrip('.').lower()}" for make in remedies.values() if name in make.cures]  # type: ignore[attr-defined, union-attr]  # fmt: skip
+            cures = errors.cures(name, chart)
             numbers = {k: v for k, v in evidence.items() if isinstance(v, float)}
             self.findings([{"id": name, **finding("warning", sure, "network", step, decided, cures, **numbers)}])  # fmt: skip
 

@@ -19,7 +19,9 @@ from visus.doctor.trials import LEAST, Answers, Arm, Trial, paired
 from visus.layers.recalibrate import recalibrate
 from visus.training.patient import judges
 
-IMAGES, BATCH = 2000, 250  # of train, in an even stride
+IMAGES, BATCH = 1000, 250  # of train, in an even stride
+FEW = 100  # images below which nothing is proved
+FIRST = 400  # validation images after which there is no further look without any gain so far
 REMEDY = Treatment(
     (), "running averages mix older weights, jitter and small batches", 0.0, "recalibrated-statistics",
     "Exact statistics of the training images for the norms", fresh=False, findings=("norm-train-test-gap",),
@@ -31,16 +33,33 @@ def concerned(model: nn.Module) -> bool:
     return any(getattr(m, "running_mean", None) is not None for m in model.modules())
 
 
-def tried(session: training.Session) -> tuple[Trial, training.Trained]:
-    """The trial, and the model with its exact statistics."""
+def images(dataset: Any) -> int:
+    """How many images the trial looks at: some of train, those of validation with either model."""
+    return IMAGES + 2 * len(judges(dataset, 0))
+
+
+def affordable(session: training.Session) -> int:
+    """How many images of train and of validation the time limit leaves for the trial."""
+    budget = session.budget
+    if budget.limit is None:
+        return IMAGES
+    over = budget.clock() + budget.judge.each * (budget.vault + 3 * FEW) > budget.limit
+    return 0 if over else budget.closing() // 3
+
+
+def tried(session: training.Session, count: int = IMAGES) -> tuple[Trial, training.Trained]:
+    """The trial, and the model with its exact statistics of `count` images."""
     plain = session.best()
     exact = copy.deepcopy(plain)
-    recalibrate(exact, _batches(session))
+    recalibrate(exact, _batches(session, count))
     chosen = judges(session.dataset, session.recipe.seed)
-    arms = [_arm(session, model, chosen) for model in (plain, exact)]
-    control, treated = arms
-    rows = [[arm.answers[0].errors] for arm in arms if arm.answers[0]]
-    gap = paired(rows[0], rows[1], spread=0.0)  # the same weights: chance has no part in it
+    chosen = chosen if count >= IMAGES else chosen[:count]
+    for part in (chosen[:FIRST], chosen):
+        control, treated = arms = [_arm(session, model, part) for model in (plain, exact)]
+        rows = [[arm.answers[0].errors] for arm in arms if arm.answers[0]]
+        gap = paired(rows[0], rows[1], spread=0.0)  # the same weights: chance has no part in it
+        if gap.mean <= 0 or len(part) == len(chosen):
+            break
     kept = gap.better and gap.mean > LEAST
     reason = "better than the running averages" if kept else "no better than the running averages"
     return Trial(REMEDY, control, treated, gap, kept, f"{reason} beyond noise", session.step), exact
@@ -52,9 +71,9 @@ def _arm(session: training.Session, model: nn.Module, chosen: torch.Tensor) -> A
     return Arm((), xs=[session.step], ys=[answers.error], answers={0: answers})
 
 
-def _batches(session: training.Session) -> Any:
+def _batches(session: training.Session, count: int) -> Any:
     images = session.dataset.train
-    rows = torch.arange(len(images))[:: max(1, len(images) // IMAGES)]
+    rows = torch.arange(len(images))[:: max(1, len(images) // min(IMAGES, count))]
     for part in rows.split(BATCH):
         if len(part) > 1:
             yield images.batch(part).to(session.device).float() / 255

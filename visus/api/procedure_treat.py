@@ -8,7 +8,8 @@ living state changes the run's recipe, and the run is resumed from its checkpoin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def treat(
         return None, f"no trial: {left:.0f} steps of the budget are too few for one"
     patient = SessionPatient(session, asked, live=live, network=network)
     # Forks of living weights have more in common than those of fresh ones.
-    spread = SPREAD / 3 if live else SPREAD
+    spread, budget = SPREAD / 3 if live else SPREAD, max(left, 2.0 * steps)
     trials, cost = contest(
-        patient, chosen, steps=steps, budget=max(left, 2.0 * steps), spread=spread
+        patient, chosen, steps=steps, budget=budget, spread=spread, late=_deadline(session, budget)
     )
     if live:
         _by_loss(trials)
@@ -66,8 +67,17 @@ def treat(
     if kept:  # in steps of the run as it will be: a network that can do more costs more
         each = kept.treated.cost / (kept.steps * len(kept.treated.answers))
         cost /= max(1.0, each)
-    kept = record(session, ledger, trials, cost, ask, live)
+    shared = patient.shared(kept.treatment.edits) if kept else []
+    kept = record(session, ledger, trials, cost, ask, live, shared=shared)
     return kept, _said(kept, trials, cost, session.plan.steps)
+
+
+def _deadline(session: training.Session, steps: float) -> Callable[[], bool]:
+    """Whether trials have taken, under a time limit, half as long again as so many steps should."""
+    if not session.budget.limit:
+        return lambda: False
+    until = time.monotonic() + min(1.5 * steps * session.budget.pace, session.budget.left() / 2)
+    return lambda: time.monotonic() > until
 
 
 def called(
@@ -88,9 +98,12 @@ def called(
 
 def record(
     session: training.Session, ledger: Ledger, trials: list[Trial], cost: float, ask: Ask | None, live: bool = False,
-    race: bool = False,
+    race: bool = False, shared: Sequence[str] = (),
 ) -> Trial | None:  # fmt: skip
-    """Ask, where someone is to be asked, and put the trials on record; the one that is kept."""
+    """Ask, where someone is to be asked, and put the trials on record; the one that is kept.
+
+    `shared` are edits under which both arms ran, and the run will: the rate that "auto" stood for.
+    """
     kept = next((t for t in trials if t.kept), None)
     if kept and ask and not ask(kept.line()):
         if session.stopping:
@@ -103,6 +116,7 @@ def record(
             "live": live,
             "round_steps": cost,
         } | ({"race": True} if race else {})
+        mark |= {"shared": list(shared)} if shared and trial is kept else {}
         ledger.write("trial", **trial.line(), **mark)
     return kept if kept and kept.kept else None
 
@@ -193,9 +207,14 @@ def _said(kept: Trial | None, trials: list[Trial], cost: float, steps: int) -> s
 
 
 def edits(past: list[Line]) -> list[str]:
-    """The edits of all remedies kept so far, in order."""
-    kept = (line for line in book.select(past, "trial") if line.get("kept"))
-    return [edit for line in kept for edit in line["edits"]]
+    """The edits of all remedies kept so far, in order, and of a quarantine that was judged again."""
+    found: list[str] = []
+    for line in past:
+        if line["kind"] == "trial" and line.get("kept"):
+            found += (*line["edits"], *line.get("shared", ()))
+        elif line["kind"] == "stage" and line["name"] == "suspects":
+            found += line["evidence"]["edits"]
+    return found
 
 
 def unfinished(past: list[Line]) -> bool:

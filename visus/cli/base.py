@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ import typer
 
 from visus import __version__
 from visus.runs import must_exist
+
+STARTED = time.monotonic()  # of the process, nearly: a time limit counts from here
 
 app = typer.Typer(
     add_completion=False,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from visus.cli.base import Json, RecipeFile, Set, app, finish, views
+from visus.cli.base import STARTED, Json, RecipeFile, Set, app, finish, views
 from visus.errors import RunError
 from visus.runs import must_exist
 
@@ -50,7 +50,9 @@ def train(
     shown = views(json_)
     asks = cure is Cure.ask and not no_cure
     how = partial(_asked, shown) if asks else cure is not Cure.off and not no_cure
-    run = api.train(data, recipe=recipe, out=out, resume=resume, set=edits, on=shown, cure=how)
+    run = api.train(
+        data, recipe=recipe, out=out, resume=resume, set=edits, on=shown, cure=how, began=STARTED
+    )
     result = run.result()
     finish(json_, result, lambda: _summary(run.folder))
     if result["status"] != "done":

@@ -7,25 +7,38 @@ import time
 from visus.training.judge import Judge
 from visus.training.plan import MOST_EPOCHS, Clock, Plan, fit, refit
 
+WRITING = 0.05, 3.0  # of the ending: files and report, as a share of the limit, and seconds at most
+CLOSING = (
+    0.08  # share of the limit that what follows the training may take, beside the look at test
+)
+JUDGING = 0.06  # share of the limit that an evaluation may take
+
 
 class Budget:
     """The seconds of a run: `limit` in all (None: no limit), of which `clock()` are spent.
 
-    `pace` is seconds a step, as last measured. The ending of a run, its last evaluation and the
-    look at the vault, is held in reserve.
+    `pace` is seconds a step, as last measured. The ending is held in reserve: the last evaluation,
+    the look at the `vault`, and `closing` images, as many as fit, that are looked at between them.
     """
 
-    def __init__(self, limit: float | None, clock: Clock, judge: Judge, vault: int):
+    def __init__(
+        self, limit: float | None, clock: Clock, judge: Judge, vault: int, closing: int = 0
+    ):  # fmt: skip
         self.limit, self.clock, self.judge = limit, clock, judge
-        self.share = 1 + vault / max(1, judge.images)
+        self.vault, self.images = vault, closing
         self.pace = 0.0
 
+    def closing(self) -> int:
+        """How many images the closing statistics may look at."""
+        if self.limit is None:
+            return self.images
+        return min(self.images, int(CLOSING * self.limit / max(1e-9, self.judge.each)))
+
     def reserve(self) -> float:
-        """Seconds to keep for the ending: evaluation, vault, files."""
+        """Seconds to keep for the ending: evaluation, closing statistics, vault, files."""
         assert self.limit is not None
-        return min(
-            1.2 * self.judge.seconds * self.share + min(2.0, 0.05 * self.limit), self.limit / 2
-        )
+        seen = self.judge.seconds + self.judge.each * (self.vault + self.closing())
+        return 1.1 * seen + min(WRITING[0] * self.limit, WRITING[1])
 
     def left(self) -> float:
         """Seconds for steps and evaluations before the ending."""
@@ -36,6 +49,10 @@ class Budget:
         """Whether only the reserve is left."""
         return self.limit is not None and self.left() <= 0.0
 
+    def affords(self, seconds: float, share: float) -> bool:
+        """Whether what takes `seconds` stays within a share of the limit."""
+        return self.limit is None or seconds <= share * self.limit
+
     def due(self, since: float) -> bool:
         """Whether a twentieth of the limit has gone by since the pace was measured."""
         return self.limit is not None and time.monotonic() - since > self.limit / 20
@@ -45,9 +62,12 @@ class Budget:
         if self.limit is None:
             assert wish is not None
             return Plan(wish * per_epoch, per_epoch, wish * per_epoch), "epochs of the recipe"
-        count = fit(per_epoch, wish, self.left(), self.pace, self.judge.seconds)
+        left = self.left()
+        count = fit(per_epoch, wish, left, self.pace, self.judge.seconds)
         pace = f"{self.pace:.2f} s" if self.pace >= 1 else f"{1000 * self.pace:.3g} ms"
-        fits = f"fits {self.left():.0f} s at {pace} a step"
+        fits = f"fits {left:.0f} s at {pace} a step"
+        if left < self.limit / 2:  # why so few
+            fits += f": getting ready took {self.clock():.0f} of {self.limit:.0f} s, the ending needs {self.reserve():.0f}"
         return Plan(count, per_epoch, per_epoch * (wish or MOST_EPOCHS)), fits
 
     def replan(self, plan: Plan, step: int) -> Plan:

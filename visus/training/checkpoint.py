@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] 
     if notes:
         raise RunError(f"{notes[0]}; no older one is left; start anew with another --out")
     return None
+
+
+def seconds(folder: Path) -> float:
+    """Seconds that the run in `folder` had taken by its newest checkpoint; 0 without one."""
+    for stem in _stems(folder):
+        with suppress(OSError, ValueError, AttributeError, TypeError):
+            return float(json.loads(stem.with_suffix(".json").read_text()).get("seconds", 0.0))
+    return 0.0
 
 
 def write(stem: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Path:

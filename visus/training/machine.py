@@ -61,13 +61,19 @@ def _cpu() -> str:
 
 
 def quickest(
-    choices: Iterable[Any], work: Callable[[Any], Any], *, seconds: float = 2.0, margin: float = 0.1
+    choices: Iterable[Any],
+    work: Callable[[Any], Any],
+    *,
+    seconds: float = 2.0,
+    margin: float = 0.1,
+    most: float = float("inf"),
 ) -> tuple[Any, dict[str, float]]:
     """The choice under which `work(choice)` takes the least time, and the times by choice.
 
     Rounds over all choices, interleaved, until about `seconds` are spent (at least one after the
     warm-up); the least time of each counts. The first choice is the rule: another must be
-    quicker by `margin`, so that a noisy machine does not choose by chance.
+    quicker by `margin`, so that a noisy machine does not choose by chance. Where two rounds
+    would take more than `most` seconds, it is the first.
     """
     choices = list(choices)
     best = {choice: float("inf") for choice in choices}
@@ -75,6 +81,8 @@ def quickest(
     while rounds < 2 or (rounds < 6 and time.perf_counter() - begin < seconds):
         for choice in choices:
             spent = _timed(work, choice)
+            if not rounds and 2 * len(choices) * spent > most:
+                return choices[0], {}
             best[choice] = min(best[choice], spent if rounds else float("inf"))
         rounds += 1
     chosen = min(choices, key=lambda c: best[c] * (1.0 if c == choices[0] else 1.0 + margin))

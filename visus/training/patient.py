@@ -30,6 +30,9 @@ from visus.training.session import Session
 from visus.training.steps import steps
 
 MOST, FEW = 2000, 128  # validation images that a fork is judged by, at its end and on its way
+FRESH = (
+    500  # and at the end of a fork of fresh weights, whose luck moves its error more than these do
+)
 _DRAW = -7  # the "step" from which the choice of these images draws
 
 
@@ -110,7 +113,8 @@ class SessionPatient:
 
     def evaluate(self, few: bool = False) -> tuple[list[float], list[float]]:
         """Errors and losses of the validation images, as the task measures them."""
-        chosen = self.sample[:FEW] if few else self.sample
+        most = FEW if few else MOST if self.live else FRESH
+        chosen = self.sample[:most]
         with self._apart():
             self._freshen(2 if few else 4)
             seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
@@ -130,6 +134,19 @@ class SessionPatient:
         """
         if self.begin.tensors is None and self.feed.batch_size >= 16:
             recalibrate(self.fork.judged, (self.feed(step) for step in range(batches)))
+
+    def shared(self, edits: Sequence[str]) -> list[str]:
+        """The rate that "auto" stood for in a fork under these edits: the one that was proved."""
+        if self.live or not self._open_rate(edits):
+            return []
+        return [
+            f"optimizer.rate={usual_rate(settle(self.settled.edited(list(edits)), self.dataset))!r}"
+        ]
+
+    def _open_rate(self, edits: Sequence[str]) -> bool:
+        """Whether the rate of a treated fork is left to choose."""
+        chosen = any(edit.startswith("optimizer.rate=") for edit in edits)
+        return self.asked.optimizer.rate == "auto" and not chosen
 
     # How a fork is made.
 
@@ -160,9 +177,8 @@ class SessionPatient:
         """The settled recipe with the edits, for this seed, at the scale of the fork's length."""
         recipe = self.settled.edited(list(self.edits)) if self.edits else self.settled
         recipe = settle(recipe, self.dataset)
-        chosen = any(edit.startswith("optimizer.rate=") for edit in self.edits)
         rate = recipe.optimizer.rate
-        if rate == "auto" or (self.edits and not self.live and self.asked.optimizer.rate == "auto" and not chosen):  # fmt: skip
+        if rate == "auto" or (self.edits and not self.live and self._open_rate(self.edits)):
             rate = usual_rate(recipe)
         scale = 1.0 if self.begin.tensors else max(1.0, self.steps / self.horizon)
         tree = recipe.tree()

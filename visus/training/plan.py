@@ -67,10 +67,10 @@ def rate_of(recipe: Recipe) -> Callable[[float], float]:
 
 
 class Clock:
-    """Seconds spent on a run, those of earlier sittings included."""
+    """Seconds spent on a run, `before` in earlier sittings, since `began` in this one."""
 
-    def __init__(self, before: float = 0.0):
-        self.before, self.start = before, time.monotonic()
+    def __init__(self, before: float = 0.0, began: float | None = None):
+        self.before, self.start = before, time.monotonic() if began is None else began
 
     def __call__(self) -> float:
         return self.before + time.monotonic() - self.start

@@ -12,6 +12,7 @@ from visus.errors import NotFiniteError
 from visus.training.state import State, undisturbed
 from visus.training.steps import Batch, steps
 
+COUNT = 60  # rates tried, at most
 FAR = 1 << 40  # steps that no training reaches: the test's own batches and draws
 
 
@@ -27,7 +28,7 @@ class RangeTest:
 
 def range_test(
     state: State, batch: Batch, usual: float, *, low: float | None = None, high: float | None = None,
-    count: int = 60, stop: Callable[[], bool] = lambda: False,
+    count: int = COUNT, stop: Callable[[], bool] = lambda: False,
 ) -> RangeTest:  # fmt: skip
     """Train through rates that grow from `low` to `high` and choose one of them for the peak.
 

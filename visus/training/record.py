@@ -1,14 +1,17 @@
-"""Step lines for the ledger, few enough to read: two a second, two thousand a run."""
+"""What training writes into the ledger: step lines, few enough to read, and the network."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from visus.ledger import Ledger
+from visus.models import summary, total_flops
 from visus.training.plan import Plan
+from visus.training.recipe import Recipe
 from visus.training.steps import Step
 
-SECONDS, LINES = 0.5, 2000
+SECONDS, LINES = 0.5, 2000  # between step lines; of them in a run, at most
 
 
 class Pulse:
@@ -42,3 +45,18 @@ class Pulse:
         )  # fmt: skip
         self.losses.clear()
         self.images, self.since, self.step = 0, time.monotonic(), step.step
+
+
+def describe(ledger: Ledger, recipe: Recipe, dataset: Any, model: Any) -> None:
+    """Write what is to be learned, and the network layer by layer."""
+    task = model.task
+    found = task.name == getattr(dataset, "natural", "classification")
+    ledger.write(
+        "task", name=task.name, how="found from the data" if found else "asked for",
+        outputs=task.names, loss=recipe.loss.name, noun=task.noun, axis=task.axis,
+    )  # fmt: skip
+    rows = summary(model.network, dataset.channels, tuple(dataset.size))
+    count = sum(weight.numel() for weight in model.parameters())
+    ledger.write(
+        "model", name=recipe.model.name, parameters=count, flops=total_flops(rows), layers=rows
+    )  # fmt: skip

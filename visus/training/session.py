@@ -27,17 +27,16 @@ from torch import Tensor, nn
 from visus import files
 from visus.errors import RunError
 from visus.ledger import Ledger
-from visus.models import summary, total_flops
 from visus.training import checkpoint, distributed, machine, probes
 from visus.training.automatic import settle
-from visus.training.budget import Budget
+from visus.training.budget import JUDGING, Budget
 from visus.training.building import make_classifier, make_feed, make_state, settle_layout
 from visus.training.evaluate import evaluate
 from visus.training.judge import Judge, better
 from visus.training.plan import Clock, Plan, rate_of
 from visus.training.reading import differences, load_recipe
 from visus.training.recipe import Recipe
-from visus.training.record import Pulse
+from visus.training.record import Pulse, describe
 from visus.training.signals import on_signal
 from visus.training.steps import Step, steps
 from visus.training.trained import Trained, facts_of, save_trained
@@ -49,14 +48,15 @@ class Session:
     """One training, fresh or resumed. `folder=None` keeps everything in memory.
 
     `recipe=None` takes the recipe of the folder. `model` is a module of the caller's in place
-    of the recipe's. `spent` are seconds of the time limit that are used up already. Raises
-    `RunError` where the folder holds a run of another recipe or of other data.
+    of the recipe's. `clock` has the seconds of the time limit that are used up already; `closing`
+    images are looked at after the training, where the limit allows, beside those of the vault.
+    Raises `RunError` where the folder holds a run of another recipe or of other data.
     """
 
     def __init__(
         self, recipe: Recipe | None, dataset: Any, folder: str | Path | None = None,
         ledger: Ledger | None = None, *, model: nn.Module | None = None,
-        device: torch.device | str | None = None, spent: float = 0.0,
+        device: torch.device | str | None = None, clock: Clock | None = None, closing: int = 0,
     ):  # fmt: skip
         machine.keep_pages()
         self.world, self.dataset = distributed.join(), dataset
@@ -66,7 +66,9 @@ class Session:
         self.world.agree(None)  # nobody reads before all that was to be written is there
         held = checkpoint.newest(self.folder) if self.folder else None
         self.recipe = settle(_recipe(recipe, self.folder), dataset)
-        self._build(model, held[1] if held else {}, spent)
+        facts = held[1] if held else {}
+        self.clock = clock or Clock(facts.get("seconds", 0.0))
+        self._build(model, facts, closing)
         self.plan = Plan(0, self.feed.per_epoch)
         self.best_facts: dict[str, Any] | None = None
         self._best: dict[str, Tensor] = {}
@@ -156,7 +158,7 @@ class Session:
 
     # How a run begins, goes on and ends.
 
-    def _build(self, network: nn.Module | None, facts: dict[str, Any], spent: float) -> None:
+    def _build(self, network: nn.Module | None, facts: dict[str, Any], closing: int) -> None:
         recipe, data = self.recipe, self.dataset
         model, fresh = make_classifier(recipe, data, network, weights=not facts)
         self.recipe = recipe = settle_layout(recipe, model)
@@ -166,23 +168,25 @@ class Session:
         )
         self.state = make_state(recipe, model, self.fresh, self.device, self.world, data)
         self.feed = make_feed(recipe, data, self.device, self.world)
-        self.judge = Judge(data, self.state.criterion, recipe.seed, batch_size=256)
-        self.clock = Clock(facts.get("seconds", 0.0) + spent)
+        apart = recipe.training.quarantine
+        self.judge = Judge(data, self.state.criterion, recipe.seed, batch_size=256, left_out=apart)
         limit, vault = recipe.training.time_limit, len(getattr(data, "vault", ()) or ())
-        self.budget = Budget(limit, self.clock, self.judge, vault)
+        self.budget = Budget(limit, self.clock, self.judge, vault, closing)
 
     def _start(self) -> None:
         """Settle what only time and the machine can tell, and put it on record."""
         recipe, state, feed, ledger = self.recipe, self.state, self.feed, self.ledger
-        self._describe_model()
-        recipe = probes.settle_threads(recipe, state, feed, ledger)
-        recipe = probes.settle_precision(recipe, state, feed)
+        describe(ledger, self.recipe, self.dataset, self.model)
+        allowed = (recipe.training.time_limit or 1200.0) / 20
+        recipe = probes.settle_threads(recipe, state, feed, ledger, allowed)
+        recipe = probes.settle_precision(recipe, state, feed, allowed)
         precision = recipe.training.precision
         ledger.write("environment", **machine.environment(self.device), precision=precision)
-        until = time.monotonic() + (recipe.training.time_limit or 1200.0) / 10
+        watch = probes.Pacer(state, 2 * allowed, self.budget.pace)
         recipe = probes.settle_rate(
-            recipe, state, feed, ledger, lambda: self._stopped() or probes.late(state, until)
+            recipe, state, feed, ledger, watch, lambda: self._stopped() or watch.late()
         )
+        self.budget.pace = watch.pace
         if self._stopped():
             return  # nothing is settled: the next session starts anew
         self._make_plan(recipe)
@@ -194,8 +198,11 @@ class Session:
 
     def _make_plan(self, recipe: Recipe) -> None:
         if recipe.training.time_limit:
-            self.budget.pace = probes.step_seconds(self.state, self.feed)
+            self.budget.pace = self.budget.pace or probes.step_seconds(
+                self.state, self.feed, most=min(3.0, recipe.training.time_limit / 40)
+            )
             self.judge.estimate(self.state.judged)
+            self.judge.fit(JUDGING * recipe.training.time_limit)
         wish = probes.wished_epochs(recipe, self.feed)
         plan, reason = self.budget.plan(self.feed.per_epoch, wish)
         self.plan = Plan(**self.world.agree(plan.facts()))
@@ -206,24 +213,8 @@ class Session:
     def _write_plan(self, reason: str) -> None:
         self.ledger.write(
             "plan", epochs=self.plan.epochs, steps=self.plan.steps, reason=reason,
-            step=self.state.step, step_seconds=self.budget.pace,
+            step=self.state.step, step_seconds=self.budget.pace, seconds=self.clock(),
         )  # fmt: skip
-
-    def _describe_model(self) -> None:
-        rows = summary(self.model.network, self.dataset.channels, tuple(self.dataset.size))  # type: ignore[arg-type]
-        count = sum(weight.numel() for weight in self.model.parameters())
-        name, flops = self.recipe.model.name, total_flops(rows)
-        task: Any = self.model.task
-        how = (
-            "found from the data"
-            if task.name == getattr(self.dataset, "natural", "classification")
-            else "asked for"
-        )
-        self.ledger.write(
-            "task", name=task.name, how=how, outputs=task.names, loss=self.recipe.loss.name,
-            noun=task.noun, axis=task.axis,
-        )  # fmt: skip
-        self.ledger.write("model", name=name, parameters=count, flops=flops, layers=rows)
 
     def _resume(self, tensors: dict[str, Tensor], facts: dict[str, Any], notes: list[str]) -> None:
         if facts["data"] != self._data():
@@ -236,6 +227,7 @@ class Session:
         self.plan = Plan(**facts["plan"])
         self.best_facts, self.waited = facts["best"], facts["waited"]
         self.judged_at, self.finished = facts["judged_at"], facts["finished"]
+        self.judge.take(facts.get("judged", self.judge.sizes))
         self.budget.pace, self.judge.seconds = facts["pace"], facts["judge_seconds"]
         torch.set_num_threads(int(self.recipe.training.threads))
         self.ledger.write("resume", step=self.state.step, notes=notes)
@@ -252,6 +244,8 @@ class Session:
         self.rate, self.pulse = rate_of(self.recipe), Pulse(self.ledger)
         self.saved = self.epoch_began = time.monotonic()
         self.measured = (self.saved, self.state.step)
+        if self.budget.limit and self.state.step:
+            self._replan()  # time has gone by since the checkpoint
         self.model.train()
 
     # Between the steps.
@@ -265,7 +259,7 @@ class Session:
             return "time-limit" if self.plan.from_step else "done"
         if patience is not None and self.waited >= patience:
             return "early-stopping"
-        over = self.budget.limit and self.world.agree(self.budget.over())
+        over = self.budget.limit and self.state.step and self.world.agree(self.budget.over())
         return "time-limit" if over else ""
 
     def _stopped(self) -> bool:
@@ -301,6 +295,7 @@ class Session:
             "step": state.step,
         }
         line |= found | {"seconds": time.monotonic() - began, "rate": rate, "best": best}
+        line["judged"] = self.judge.sizes
         if best:
             self._keep(line)
         self.ledger.write("epoch", **line)
@@ -317,6 +312,17 @@ class Session:
         self.measured = (time.monotonic(), self.state.step)
         if self.state.step > at:
             self.budget.pace = (self.measured[0] - since) / (self.state.step - at)
+
+    def back(self, began: float) -> None:
+        """Go on after what took the time since `began` (time.monotonic) and was no step."""
+        if not hasattr(self, "pulse"):
+            return  # it has not begun
+        away = time.monotonic() - began
+        self.measured = (self.measured[0] + away, self.measured[1])
+        self.epoch_began += away
+        self.pulse.pause(away)
+        if self.budget.limit:
+            self._replan()
 
     def _replan(self) -> None:
         if self.finished:
@@ -352,7 +358,7 @@ class Session:
             "plan": self.plan.facts(), "seconds": self.clock(), "best": self.best_facts,
             "waited": self.waited, "judged_at": self.judged_at, "finished": self.finished,
             "fresh": self.fresh, "data": self._data(), "pace": self.budget.pace,
-            "judge_seconds": self.judge.seconds,
+            "judge_seconds": self.judge.seconds, "judged": self.judge.sizes,
         }  # fmt: skip
         self.ledger.sync()
         path = checkpoint.save(self.folder, self.state.tensors(), facts)
@@ -371,7 +377,7 @@ class Session:
         if not self.stopping:
             self.finished = reason
         self.save()  # last: a checkpoint that says "finished" stands beside a whole model
-        self.ledger.write("stop", reason=reason, step=self.state.step)
+        self.ledger.write("stop", reason=reason, step=self.state.step, seconds=self.clock())
 
 
 def _recipe(asked: Recipe | None, folder: Path | None) -> Recipe:

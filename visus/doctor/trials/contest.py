@@ -7,7 +7,7 @@ where the interval of the paired difference on validation lies above zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -88,9 +88,12 @@ class Trial:
 class Contest:
     """Runs the arms within `budget` steps; `spent` are the steps used."""
 
-    def __init__(self, patient: Patient, steps: int, seeds: int, budget: float, spread: float):
+    def __init__(
+        self, patient: Patient, steps: int, seeds: int, budget: float, spread: float,
+        late: Callable[[], bool],
+    ):  # fmt: skip
         self.patient, self.steps, self.seeds = patient, steps, seeds
-        self.budget, self.spread = budget, spread
+        self.budget, self.spread, self.late = budget, spread, late
         self.snapshot, self.spent = patient.snapshot(), 0.0
 
     def arm(self, arm: Arm, seed: int, rival: Arm | None = None) -> None:
@@ -107,6 +110,9 @@ class Contest:
                 patient.run(until - done)
                 arm.cost += (until - done) * each
                 done = until
+                if part < parts and self.late():
+                    arm.ended = f"left after {done} steps: the time was spent"
+                    return
                 self._note(arm, seed, done, part == parts)
                 if part == -(-parts // 2) and rival is not None and _hopeless(arm, rival):
                     arm.ended = f"abandoned after {done} steps: far behind the control"
@@ -129,7 +135,7 @@ class Contest:
 
     def affords(self, treatment_cost: float = 1.0) -> bool:
         """Whether one more fork fits the budget."""
-        return self.spent + self.steps * treatment_cost <= self.budget
+        return not self.late() and self.spent + self.steps * treatment_cost <= self.budget
 
 
 def _hopeless(arm: Arm, rival: Arm) -> bool:
@@ -146,7 +152,7 @@ def trial(
 
 def contest(
     patient: Patient, treatments: Sequence[Treatment], *, steps: int, seeds: int = 3,
-    budget: float = float("inf"), spread: float = SPREAD,
+    budget: float = float("inf"), spread: float = SPREAD, late: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Trial], float]:  # fmt: skip
     """Try `treatments` against one control: the trials (at most one kept) and the steps spent.
 
@@ -154,17 +160,18 @@ def contest(
     steps of the untreated training; treatments that no longer fit are not tried, and say so, and
     none after one that is better by far but its rivals: they stand in the order of what speaks
     for them.
-    `spread` is how far the luck of a seed moves the error of such a fork.
+    `spread` is how far the luck of a seed moves the error of such a fork. `late()` says that the
+    time is spent, whatever the budget holds.
     """
-    ring = Contest(patient, steps, seeds, budget, spread)
+    ring = Contest(patient, steps, seeds, budget, spread, late)
     control = Arm(())
     ring.arm(control, 0)
     arms = [Arm(t.edits, t.prior) for t in treatments]
     found: Treatment | None = None
     for arm, treatment in zip(arms, treatments, strict=True):
-        late = found is not None and treatment not in found.rivals(treatments)
-        if late or not ring.affords():
-            arm.ended = f"not tried: {'a remedy was found' if late else 'the budget was spent'}"
+        needless = found is not None and treatment not in found.rivals(treatments)
+        if needless or not ring.affords():
+            arm.ended = f"not tried: {'a remedy was found' if needless else 'the budget was spent'}"
             continue
         ring.arm(arm, 0, control)
         if arm.arrived and _difference(control, arm, len(arms), spread).low > PLAIN:
