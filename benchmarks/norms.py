@@ -8,6 +8,7 @@ norm. What memory moves in a second is the best of a copy, a streamed write and 
 the same rounds as the norm (for tensors of 50 MB and more; once at the start for smaller ones). "+ReLU" compares our norm with its ReLU to PyTorch's norm alone.
 
     python benchmarks/norms.py [--quick] [--norm NAME] [--threads 1,2] [--compile] [--json FILE] [--plot FILE]
+    python benchmarks/norms.py --again FILE --seconds 1    the cases of FILE that missed a bar, longer
 """
 
 from __future__ import annotations
@@ -145,6 +146,26 @@ def case(name: str, shape: tuple[int, ...], layout: str, threads: int, speed: fl
     return lines
 
 
+def key(line: dict) -> tuple:
+    return line["norm"], tuple(line["shape"]), line["layout"], line["threads"]
+
+
+def missed(line: dict) -> bool:
+    """Whether a line misses one of the bars: 0.95, 1 with ReLU, 1.3 of the floor."""
+    whole = line["what"] == "both"
+    slow = whole and (line["ratio"] < 0.95 or (line["bytes"] >= LARGE and line["floor"] > 1.3))
+    return slow or line["relu_ratio"] < 1
+
+
+def wanted(options: Any) -> Callable[..., bool]:
+    """Which cases to run: all, or those of an earlier run that missed a bar."""
+    if not options.again:
+        return lambda *case: True
+    with open(options.again) as file:
+        again = {key(line) for line in json.load(file) if missed(line)}
+    return lambda *case: case in again
+
+
 def show(line: dict) -> None:
     shape = "x".join(map(str, line["shape"]))
     print(
@@ -233,9 +254,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two shapes, shorter rounds")
     parser.add_argument("--seconds", type=float, default=0.6, help="for each comparison")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument(
+        "--again", metavar="FILE", help="only what missed a bar in this --json FILE"
+    )
     parser.add_argument("--json")
     parser.add_argument("--plot")
     options = parser.parse_args()
+    runs = wanted(options)
     options.seconds = 0.25 if options.quick else options.seconds
     allocator, lines = keep_pages(), []
     print(f"torch {torch.__version__}, {allocator}\n{kernels.info()}")
@@ -245,7 +270,7 @@ def main() -> None:
         print(f"\n{threads} threads, memory {speed / 1e9:.1f} GB/s")
         for name in options.norm or NORMS:
             for shape in SHAPES[:: 4 if options.quick else 1]:
-                for layout in LAYOUTS:
+                for layout in [way for way in LAYOUTS if runs(name, shape, way, threads)]:
                     for line in case(name, shape, layout, threads, speed, options):
                         show(line)
                         lines.append(line)

@@ -249,16 +249,27 @@ def test_a_wrong_gradient_is_caught(name):
         sweep(name, Off(), torch.float64, 1.0, "contiguous")
 
 
-def test_a_wrong_relation_is_caught():
-    class Off(nn.GroupNorm):
+# Each relation, and a layer whose break only this one sees first.
+BREAKS = {
+    "group norm, a group for each channel": ("GroupNorm", lambda m: True),
+    "group norm with one group": ("LayerNorm", lambda m: True),
+    "batch norm of one sample": ("BatchNorm2d", lambda m: True),
+    "with gate 1 is": ("BatchInstanceNorm2d", lambda m: bool(m.gate[0] == 1)),
+    "with gate 0 is": ("BatchInstanceNorm2d", lambda m: bool(m.gate[0] == 0)),
+}
+
+
+@pytest.mark.parametrize("relation", BREAKS)
+def test_a_wrong_relation_is_caught(relation):
+    name, here = BREAKS[relation]
+
+    class Off(getattr(layers, name)):
         def forward(self, x):
-            return super().forward(x) * 1.001
+            return super().forward(x) * (1.001 if here(self) else 1)
 
     class Broken:
-        GroupNorm = Off
-
         def __getattr__(self, attribute):
-            return getattr(layers, attribute)
+            return Off if attribute == name else getattr(layers, attribute)
 
-    with pytest.raises(Mismatch, match="group norm"):
+    with pytest.raises(Mismatch, match=relation):
         check_relations(Broken())

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from draw import pictures
 from draw.style import FORWARD, curve_and_gradient, figure, legend
 from visus.reference import activation as a
-from visus.reference import loss, regularization
+from visus.reference import linear, loss, regularization
 
 
 @pictures.member("activations")
@@ -84,32 +84,49 @@ def regression() -> Figure:
 @pictures.member("losses-classification")
 def classification() -> Figure:
     """Loss against the score of the right answer. The gradient is largest where the answer is wrong."""
-    fig = figure(9, 5.6)
-    axes = fig.subplots(2, 2)
+    fig = figure(9, 5.4)
+    axes = fig.subplots(2, 3)
     x, one = np.linspace(-6, 6, 241), np.ones(241)
     slope = loss.logistic_backward(one, x, one, reduction="none")["x"]
     y = loss.logistic(x, one, reduction="none")
-    curve_and_gradient(axes[0, 0], x, y, slope, title="logistic, label +1: log(1 + e^-x)")
+    curve_and_gradient(axes[0, 0], x, y, slope, title="logistic, label +1")
     axes[0, 0].set_xlabel("score x")
+    _toward_a_share(axes[0, 2], axes[1, 1], x)
     scores = np.stack([x, np.zeros_like(x), np.zeros_like(x)], axis=1)
     labels = np.zeros(len(x), dtype=int)
     for ax, smoothing in ((axes[0, 1], 0.0), (axes[1, 0], 0.2)):
         options = {"label_smoothing": smoothing, "reduction": "none"}
         y = loss.cross_entropy(scores, labels, **options)
         slope = loss.cross_entropy_backward(one, scores, labels, **options)["x"][:, 0]
-        name = (
-            "cross entropy of 3 classes" if not smoothing else "label smoothing 0.2: has a minimum"
-        )
+        name = "cross entropy of 3 classes" if not smoothing else "label smoothing 0.2"
         curve_and_gradient(ax, x, y, slope, title=name)
         ax.set_xlabel("score of the right class, others 0")
     d = np.linspace(-3, 3, 241)
     options = {"margin": 1.0, "reduction": "none"}
     slope = loss.margin_ranking_backward(one, d, 0 * d, one, **options)["x"]
     y = loss.margin_ranking(d, 0 * d, one, **options)
-    curve_and_gradient(axes[1, 1], d, y, slope, title="margin ranking, margin 1")
-    axes[1, 1].set_xlabel("x - other")
+    curve_and_gradient(axes[1, 2], d, y, slope, title="margin ranking, margin 1")
+    axes[1, 2].set_xlabel("x - other")
     legend(fig, ("loss", "dloss/dx"))
     return fig
+
+
+def _toward_a_share(binary, kl, x) -> None:
+    """Losses whose target is a probability have their minimum where the model says the same."""
+    share = np.full_like(x, 0.7)
+    one = np.ones_like(x)
+    y = loss.binary_logistic(x, share, reduction="none")
+    slope = loss.binary_logistic_backward(one, x, share, reduction="none")["x"]
+    curve_and_gradient(binary, x, y, slope, title="logistic, label 0.7")
+    binary.set_xlabel("score x")
+    scores = np.stack([x, np.zeros_like(x), np.zeros_like(x)], axis=1)
+    target = np.tile([0.6, 0.3, 0.1], (len(x), 1))
+    logs, ones = linear.log_softmax(scores), np.ones_like(target)
+    y = loss.kl(logs, target, reduction="none").sum(axis=1)
+    g = loss.kl_backward(ones, logs, target, reduction="none")["x"]
+    slope = linear.log_softmax_backward(g, scores)["x"][:, 0]
+    curve_and_gradient(kl, x, y, slope, title="KL from (0.6, 0.3, 0.1)")
+    kl.set_xlabel("score of the first class, others 0")
 
 
 @pictures.member("penalties")

@@ -12,6 +12,7 @@ constexpr int64_t ROUND = 32;      // rows that are summed in the dtype before f
 constexpr int64_t SOME = 1024;     // columns that are summed in the dtype
 constexpr int64_t TURN = 128;      // rows and columns of a tile that is turned
 constexpr int64_t PIECE = 65536;   // columns of long rows that are written from the last to the first
+constexpr int64_t NEAR = 256 << 10; // bytes of a row up to which the one after those at work is asked for
 
 template <class T, int ACT> struct Rows : Layer<T, ACT> {
   typedef Layer<T, ACT> B;
@@ -70,7 +71,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
     double mean, var;
     P::moments(x + i * K, K, mean, var);
     keep(i, mean, var);
-    apply<1>(i, 0, K, past);
+    apply(i, 1, 0, K, past);
   }
   VISUS_INLINE void keep(int64_t i, double mean, double var) { hi[i] = A(mean), lo[i] = A(mean - double(A(mean))), inverse[i] = A(1.0 / std::sqrt(var + a.eps)); }
 
@@ -99,7 +100,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
   template <int R> void backward_rows(int64_t i, A* dw, A* db, bool past) const {
     double sum[2 * R] = {};
     sums<R>(i, 0, K, dw, db, false, sum);
-    write<R>(i, 0, K, sum, past);
+    write(i, R, 0, K, sum, past);
   }
   static void drain(double* w, double* b, A* dw, A* db, int64_t n) {
     for (int64_t j = 0; j < n; j++) { w[j] += dw[j]; b[j] += db[j]; dw[j] = db[j] = 0; }
@@ -186,21 +187,26 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
 
   // ---- columns [j0, j1) of rows ------------------------------------------------------------------
 
-  // R rows at once, for which the weights are read once. Asks for the rows after them.
-  template <int R> VISUS_APART void apply(int64_t i, int64_t j0, int64_t j1, bool past) const {
+  // Rows take turns over columns whose weights stay in the nearest cache. One row is written at a time:
+  // of two, what streams past the caches holds up what is read where it lies at the same place of a page.
+  template <class F> VISUS_INLINE void turns(int64_t rows, int64_t j0, int64_t j1, F f) const {
+    for (int64_t t = j0; t < j1; t += SOME)
+      for (int64_t r = 0; r < rows; r++) f(r, t, std::min(t + SOME, j1));
+  }
+
+  VISUS_APART void apply(int64_t i, int64_t rows, int64_t j0, int64_t j1, bool past) const {
     const A *weight = this->weight, *bias = this->bias;
     const Bend<A> bend = this->bend;
-    const int64_t K = this->K;
-    V h[R], s[R], off[R];
-    VISUS_ROWS h[r] = all(hi[i + r]), s[r] = all(inverse[i + r]), off[r] = all(-lo[i + r] * inverse[i + r]);
-    const T* from = x + i * K;
-    T* into = y + i * K;
-    P::between(j0, j1, [&](int64_t j, auto n) VISUS_HERE {
-      const V w = number(weight, j, n, 1), b = number(bias, j, n, 0);
-      VISUS_ROWS {
-        P::later(from + r * K + j, R * K);
-        P::put(into + r * K + j, act<ACT>(((P::at(from + r * K + j, n) - h[r]) * s[r] + off[r]) * w + b, bend), n, past);
-      }
+    const int64_t K = this->K, after = K * int64_t(sizeof(T)) <= NEAR ? rows * K : 0;
+    turns(rows, j0, j1, [&](int64_t r, int64_t t, int64_t end) VISUS_HERE {
+      const T* from = x + (i + r) * K;
+      T* into = y + (i + r) * K;
+      const V h = all(hi[i + r]), s = all(inverse[i + r]), off = all(-lo[i + r] * inverse[i + r]);
+      P::between(t, end, [&](int64_t j, auto n) VISUS_HERE {
+        const V w = number(weight, j, n, 1), b = number(bias, j, n, 0);
+        P::later(from + j, after);
+        P::put(into + j, act<ACT>(((P::at(from + j, n) - h) * s + off) * w + b, bend), n, past);
+      });
     });
   }
 
@@ -231,26 +237,22 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       }
     }
   }
-  // dx of R rows, from their sums
-  template <int R> VISUS_APART void write(int64_t i, int64_t j0, int64_t j1, const double* sum, bool past) const {
+  // dx of rows, from their sums
+  VISUS_APART void write(int64_t i, int64_t rows, int64_t j0, int64_t j1, const double* sum, bool past) const {
     const A *weight = this->weight, *bias = this->bias;
     const Bend<A> bend = this->bend;
     const int64_t K = this->K;
-    V h0[R], s[R], off[R], q[R], c[R];
-    VISUS_ROWS {
+    turns(rows, j0, j1, [&](int64_t r, int64_t t, int64_t end) VISUS_HERE {
       const double f = inverse[i + r], slope = sum[2 * r + 1] / double(K) * f * f * f;
-      h0[r] = all(hi[i + r]), s[r] = all(inverse[i + r]), off[r] = all(-lo[i + r] * inverse[i + r]);
-      q[r] = all(A(slope)), c[r] = all(A(lo[i + r] * slope - sum[2 * r] / double(K) * f));
-    }
-    const T *xr = x + i * K, *gr = g + i * K;
-    T* into = y + i * K;
-    P::between(j0, j1, [&](int64_t j, auto n) VISUS_HERE {
-      const V w = number(weight, j, n, 1), b = ACT == NONE ? V{} : number(bias, j, n, 0);
-      VISUS_ROWS {
-        P::later(xr + r * K + j, R * K), P::later(gr + r * K + j, R * K);
-        const V d = P::at(xr + r * K + j, n) - h0[r], e = pulled(P::at(gr + r * K + j, n), d * s[r] + off[r], w, b, bend);
-        P::put(into + r * K + j, (w * e) * s[r] + (c[r] - d * q[r]), n, past);
-      }
+      const V h0 = all(hi[i + r]), s = all(inverse[i + r]), off = all(-lo[i + r] * inverse[i + r]);
+      const V q = all(A(slope)), c = all(A(lo[i + r] * slope - sum[2 * r] / double(K) * f));
+      const T *xr = x + (i + r) * K, *gr = g + (i + r) * K;
+      T* into = y + (i + r) * K;
+      P::between(t, end, [&](int64_t j, auto n) VISUS_HERE {
+        const V w = number(weight, j, n, 1), b = ACT == NONE ? V{} : number(bias, j, n, 0);
+        const V d = P::at(xr + j, n) - h0, e = pulled(P::at(gr + j, n), d * s + off, w, b, bend);
+        P::put(into + j, (w * e) * s + (c - d * q), n, past);
+      });
     });
   }
 
@@ -284,7 +286,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       }
 #pragma omp for schedule(static)
       for (int64_t t = 0; t < threads; t++)
-        pieces(t, [&](int64_t j0, int64_t j1) { if (rows == 2) apply<2>(i0, j0, j1, past); else apply<1>(i0, j0, j1, past); });
+        pieces(t, [&](int64_t j0, int64_t j1) { apply(i0, rows, j0, j1, past); });
     }
   }
 
@@ -309,7 +311,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       }
 #pragma omp for schedule(static)
       for (int64_t t = 0; t < threads; t++)
-        pieces(t, [&](int64_t j0, int64_t j1) { if (two) write<2>(i0, j0, j1, sum, past); else write<1>(i0, j0, j1, sum, past); });
+        pieces(t, [&](int64_t j0, int64_t j1) { write(i0, two ? 2 : 1, j0, j1, sum, past); });
     }
     if (a.channels) back(dw, a.dweight), back(db, a.dbias);
   }

@@ -43,7 +43,7 @@ template <class T> struct Strips : Planes<T> {
   }
   template <class S> static VISUS_INLINE void moments_strip(const T* x, const T* later, int64_t rows, int64_t c, int64_t before, S s, double* mean, double* square) {
     constexpr int W = S::w;
-    V k[W] = {}, d1[W] = {}, d2[W] = {};
+    V k[W] = {}, d1[W] = {}, d2[W] = {}, e1[W] = {}, e2[W] = {};
     A out[3][W * L];
     if (before) {
       for (int i = 0; i < W * L; i++) out[0][i] = i < width(s) ? A(mean[i]) : A(0);
@@ -53,13 +53,18 @@ template <class T> struct Strips : Planes<T> {
       for (int64_t i = 0; i < few; i++) VISUS_EACH k[v] += P::at(x + i * c + v * L, s.n);
       VISUS_EACH k[v] *= A(1) / A(few);
     }
-    for (int64_t i = 0; i < rows; i++)
+    auto row = [&](int64_t i, V* t1, V* t2) VISUS_HERE {
       VISUS_EACH {
         next(later + (i * W + v) * L);
         V d = P::at(x + i * c + v * L, s.n) - k[v];
-        d1[v] += d;
-        d2[v] += d * d;
+        t1[v] += d;
+        t2[v] += d * d;
       }
+    };
+    int64_t at = 0;  // rows by turns into two sums, each of which loses less
+    for (; at + 2 <= rows; at += 2) row(at, d1, d2), row(at + 1, e1, e2);
+    if (at < rows) row(at, d1, d2);
+    VISUS_EACH { d1[v] += e1[v]; d2[v] += e2[v]; }
     VISUS_EACH { store(out[0] + v * L, k[v]); store(out[1] + v * L, d1[v]); store(out[2] + v * L, d2[v]); }
     const double n = double(rows), inverse = 1.0 / n, share = n / (double(before) + n), weight = double(before) * share;
     for (int i = 0; i < width(s); i++) {
