@@ -7,7 +7,7 @@ import time
 from visus.training.judge import Judge
 from visus.training.plan import MOST_EPOCHS, Clock, Plan, fit, refit
 
-WRITING = 0.05, 3.0  # of the ending: files and report, as a share of the limit, and seconds at most
+WRITING = 0.08, 3.0  # of the ending: files and report, as a share of the limit, and seconds at most
 CLOSING = (
     0.08  # share of the limit that what follows the training may take, beside the look at test
 )
