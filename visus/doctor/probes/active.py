@@ -15,8 +15,8 @@ import torch
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.layers import drops
-from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
+from visus.doctor.probes.stock import DataLoss
 from visus.doctor.progress import chance, learned, plateau
 from visus.doctor.rules import rules
 from visus.doctor.schedule import PLAY
