@@ -162,6 +162,9 @@ def read_labels(s: Signals, steps: list[int], found: DataLoss) -> None:
         note(s, "labels", "ignored", steps, ignored.float().mean(1))
     if outside is not None:
         note(s, "labels", "outside", steps, outside.float().mean(1))
+    if outside is not None or found.kind.endswith(
+        ("margin_loss", "embedding_loss", "ranking_loss")
+    ):
         note(s, "labels", "min", steps, flat.amin(1))
         note(s, "labels", "max", steps, flat.amax(1))
 

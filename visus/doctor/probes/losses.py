@@ -22,7 +22,9 @@ def from_call(name: str, args: Any, kwargs: dict, value: Any) -> DataLoss:
     """Read the arguments of one of torch's loss functions."""
     given = [*args, None, None]
     rest = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
-    guess, target = kwargs.get("input", given[0]), kwargs.get("target", given[1])
+    place = 2 if name in ("cosine_embedding_loss", "margin_ranking_loss") else 1
+    guess = kwargs.get("input", kwargs.get("input1", given[0]))
+    target = kwargs.get("target", [*given, None][place])
     return DataLoss("matching" if matches(guess, target) else name, guess, target, rest, value)
 
 

@@ -135,6 +135,8 @@ def _read_targets(s: Any, steps: list[int], found: DataLoss) -> None:
     note(s, "target", "max", steps, goal.amax(1))
     note(s, "target", "std", steps, goal.std(1) if goal.shape[1] > 1 else [0.0] * len(steps))
     note(s, "target", "rms", steps, goal.square().mean(1).sqrt())
+    if found.task == "other":
+        return
     # Shapes that do not match are broadcast: (N, 1) against (N,) compares all pairs.
     theirs, ours = found.target.shape[1:], found.input.shape[1:]
     note(s, "target", "shape_off", steps, [float(theirs != ours)] * len(steps))
