@@ -26,7 +26,7 @@ class Tick(NamedTuple):
     """One step of one optimizer."""
 
     optimizer: Any
-    number: int  # of this optimizer's steps, from 0
+    number: int  # the step of the program, from 0
     losses: list  # of the backward calls since the step before
     rate: float  # the highest of its groups
     training: bool | None  # mode of the one network; None where there are several
@@ -90,7 +90,9 @@ class Ticking:
 
     def _tick(self, optimizer: Any) -> None:
         begin, key = time.perf_counter(), id(optimizer)
-        count = self.counts[key] = self.counts.get(key, 0) + 1
+        # An optimizer that comes later (another stage or fold) goes on with the steps so far; two
+        # that take turns from the start both count from 0.
+        count = self.counts[key] = self.counts.get(key, max(self.step - 1, 0)) + 1
         losses, self.losses = self.losses, []
         try:
             self.ticks.append(self._row(optimizer, count - 1, losses, begin))

@@ -131,7 +131,7 @@ def _equal(tape, answer: torch.Tensor, label: torch.Tensor, facts: dict) -> Data
         source = tensors(entry.args)[0]
     options = {"by_hand": True}
     if source.ndim == 2 and source.shape[1] > 1 and source.shape[0] == label.numel():
-        return DataLoss("cross_entropy", source, label.flatten(), options, None)
+        return DataLoss("cross_entropy", source, label.flatten().long(), options, None)
     if facts.get("task") == "binary" and source.numel() == label.numel():
         label = label.reshape(source.shape).float()
         return DataLoss(facts["kind"], source, label, options, None)

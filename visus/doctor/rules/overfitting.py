@@ -43,7 +43,10 @@ def overfitting(s: Signals) -> Finding | None:
         found = wide and (rise > 1.15 or known)
     else:
         sure, wide = val / max(train, 1e-12), val > 4 * train
-        found = wide and rise > 1.2 and len(course) > 2
+        # In variances of the targets: every sample known by heart, and little of new ones.
+        spread = s.median("target", "std", 0.0) ** 2
+        known = train < 0.03 * spread and val > 0.3 * spread and n_val >= 100
+        found = wide and len(course) > 2 and (rise > 1.2 or known)
     if not found:
         return None
     return finding(
