@@ -156,7 +156,8 @@ def fingerprints(x: torch.Tensor) -> list[float]:
         return []
     flat = x.detach().flatten(1)
     flat = flat[:, :: max(flat.shape[1] // 512, 1)].double()  # every so many pixels will do
-    return [round(v, 6) for v in (flat @ _weights(flat.shape[1], x.device)).tolist()]
+    # To nine digits, not places: inputs may be tiny.
+    return [float(f"{v:.9g}") for v in (flat @ _weights(flat.shape[1], x.device)).tolist()]
 
 
 @functools.cache
