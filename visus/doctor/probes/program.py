@@ -54,8 +54,10 @@ class Modes(Probe):
 
     def tick(self, ticks) -> None:
         # One network: its mode is read at every step, for it costs nothing.
-        root = self.names.roots[0] if len(self.names.roots) == 1 else None
-        for row in ticks if root is not None and self.layers.get(id(root)) else ():
+        roots = self.names.roots
+        if len(roots) != 1 or not self.layers.get(id(root := roots[0])):
+            return
+        for row in ticks:
             if row.training is not None and self._trains(row.optimizer, root):
                 self.signals.add("mode", "train", row.number, float(row.training))
 
