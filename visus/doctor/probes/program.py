@@ -54,8 +54,10 @@ class Modes(Probe):
 
     def tick(self, ticks) -> None:
         # One network: its mode is read at every step, for it costs nothing.
-        root = self.names.roots[0] if len(self.names.roots) == 1 else None
-        for row in ticks if root is not None and self.layers.get(id(root)) else ():
+        roots = self.names.roots
+        if len(roots) != 1 or not self.layers.get(id(root := roots[0])):
+            return
+        for row in ticks:
             if row.training is not None and self._trains(row.optimizer, root):
                 self.signals.add("mode", "train", row.number, float(row.training))
 
@@ -156,7 +158,8 @@ def fingerprints(x: torch.Tensor) -> list[float]:
         return []
     flat = x.detach().flatten(1)
     flat = flat[:, :: max(flat.shape[1] // 512, 1)].double()  # every so many pixels will do
-    return [round(v, 6) for v in (flat @ _weights(flat.shape[1], x.device)).tolist()]
+    # To nine digits, not places: inputs may be tiny.
+    return [float(f"{v:.9g}") for v in (flat @ _weights(flat.shape[1], x.device)).tolist()]
 
 
 @functools.cache

@@ -49,7 +49,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         return _cleared(s, [r for r in rows if r["asked"] and r["trainable"]])
     zero_rate = max(s.values("optimizer", "rate"), default=1.0) == 0
     names = left or (stuck if not zero_rate and _whole_layers(stuck, s) else []) or frozen
-    names = names or (_untaught(rows) if trained and learned(s) < 0.7 else [])
+    names = names or (_untaught(rows) if trained and learned(s) < 0.65 else [])
     if not names:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)

@@ -29,18 +29,19 @@ def regularization_too_strong(s: Signals) -> Finding | None:
         return None
     if _ignored(s):
         return _collapsed(s)
-    if learned(s) > 0.7:
-        return None
     decay = next((o["decay"] for o in s.facts.get("optimizers", [])), 0.0)
     rate = median(s.values("optimizer", "rate"), 0.0)
     name = next((o["name"] for o in s.facts.get("optimizers", [])), "")
+    fierce = name == "AdamW" and rate * decay > 0.03  # of the weights, at each step
+    if learned(s) > (0.9 if fierce else 0.7):
+        return None
     weights, gradient = s.values("optimizer", "weights"), s.values("optimizer", "gradient")
     pull = median(
         (decay * w / g for w, g in zip(half(weights), half(gradient), strict=False) if g > 0), 0.0
     )
     shrunk = weights[-1] / weights[0] if weights and weights[0] > 0 else 1.0
     if name == "AdamW":  # decoupled: each step takes rate * decay of the weights away
-        pull = 2.0 if shrunk < 0.5 and rate * decay * s.steps > 0.7 else 0.0
+        pull = 2.0 if shrunk < (0.8 if fierce else 0.5) and rate * decay * s.steps > 0.7 else 0.0
     penalty = median((t / d for t, d in zip(half(s.values("loss", "total")), half(s.values("loss", "data")), strict=False)
                       if d > 0), 1.0)  # fmt: skip
     dropout = s.facts.get("dropout", 0.0)
