@@ -170,7 +170,7 @@ def test_no_experiment_where_its_answer_could_only_be_a_consequence():
 
 
 def test_the_rules_that_read_experiments_are_those_that_active_lists():
-    from visus.doctor.probes.active import READERS
+    from visus.doctor.probes.called import READERS
     from visus.doctor.rules import rules
 
     asking = {

@@ -108,18 +108,18 @@ class Attention:
         self._listen(hint=not training or not torch.is_grad_enabled())
 
     def deaf(self) -> None:
-        """A data loader is at work, in the program's thread: record nothing until `hear`."""
+        """A data loader is at work, or bare weights are updated: record nothing until `hear`."""
         if self.recorder.active and not self.busy and threading.get_ident() == self.thread:
             self.recorder.off()
 
     def hear(self) -> None:
-        """The batch is there: record again where the tape still runs."""
+        """It is done: record again where the tape still runs."""
         if self.want and not self.busy and threading.get_ident() == self.thread:
             self.recorder.on()
 
     def back(self) -> None:
         """Gradients are on again."""
-        if not self.busy and self.tape is None and self.depth == 0:
+        if not self.awake and not self.busy and self.tape is None and self.depth == 0:
             self._listen()
 
     @guarded

@@ -104,12 +104,9 @@ class BareHost:
         if full:
             self.schedule.open()
 
-    def _aside(self, name: str, tape: Tape) -> bool:
-        # Between backward and the next pass: that backward itself, updates by hand, an evaluation.
-        began = bool(tape.entries)
-        return bool(tape.own) and (
-            not torch.is_grad_enabled() or (name == "backward" and not began)
-        )
+    def _aside(self, tape: Tape) -> bool:
+        # Between backward and the next pass: updates by hand, an evaluation.
+        return bool(tape.own) and not torch.is_grad_enabled()
 
     def _met(self, tape: Tape | None) -> None:
         # Backward begins: the pass belongs to the step that is now known of.

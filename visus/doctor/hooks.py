@@ -44,6 +44,7 @@ class Hooks:
         self._undo = [handle.remove for handle in handles]
         self._keys, self.listening = (handles[0].id, handles[1].id), True
         self._patch(torch.autograd, "backward", self._backward)
+        self._patch(torch.Tensor, "backward", self._before_backward)
         self._patch(dataloader._BaseDataLoaderIter, "__next__", self._next)
         self._patch(nn.Module, "train", self._train)
         for context in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled):
@@ -86,9 +87,12 @@ class Hooks:
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         # With a closure (LBFGS, Lightning) the pass happens inside the step: the gradients to
         # look at are those that stand when the closure has run for the first time.
+        host = self.host
+        if not host.awake and host.tape is None and id(optimizer) in host.optimizers:
+            return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
-            self.host.before_step(optimizer, args, kwargs)
+            host.before_step(optimizer, args, kwargs)
             return None
         looked = False
 
@@ -98,7 +102,7 @@ class Hooks:
             value = closure()
             if not looked:
                 looked = True
-                self.host.before_step(optimizer, (), {})
+                host.before_step(optimizer, (), {})
             return value
 
         if "closure" in kwargs:
@@ -110,7 +114,7 @@ class Hooks:
 
         @functools.wraps(original)
         def backward(tensors, *args, **kwargs):
-            if compiling():
+            if compiling() or host.doze(tensors):
                 return original(tensors, *args, **kwargs)
             host.before_backward(tensors)
             try:
@@ -120,17 +124,31 @@ class Hooks:
 
         return backward
 
+    def _before_backward(self, original: Callable) -> Callable:
+        # Once torch has handed the call to the recorder it cannot be taken off any more.
+        recorder = self.host.recorder
+
+        @functools.wraps(original)
+        def backward(tensor, *args, **kwargs):
+            if recorder.active and not compiling():
+                recorder.off()
+            return original(tensor, *args, **kwargs)
+
+        return backward
+
     def _next(self, original: Callable) -> Callable:
         clock, host = time.perf_counter, self.host
 
         @functools.wraps(original)
         def step(iterator):
             begin = clock()
-            host.deaf()  # how a batch is put together is no part of what the program compares
+            if host.want:  # how a batch is put together is no part of what the program compares
+                host.deaf()
             try:
                 batch = original(iterator)
             finally:
-                host.hear()
+                if host.want:
+                    host.hear()
             host.batch(iterator, batch, clock() - begin)
             return batch
 
@@ -154,8 +172,8 @@ class Hooks:
         @functools.wraps(original)
         def enter(context):
             value = original(context)
-            if not compiling() and not host.awake and not torch.is_grad_enabled():
-                host.turn(False)
+            if not compiling() and not torch.is_grad_enabled():
+                host.deaf() if host.bare is not None else host.turn(False)
             return value
 
         return enter
@@ -166,8 +184,8 @@ class Hooks:
         @functools.wraps(original)
         def leave(context, *args):
             value = original(context, *args)
-            if not compiling() and not host.awake and torch.is_grad_enabled():
-                host.back()
+            if not compiling() and torch.is_grad_enabled():
+                host.hear() if host.bare is not None else host.back()
             return value
 
         return leave

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import nn
 from visus.doctor.attention import Attention, compiled, guarded
 from visus.doctor.bare import BareHost
 from visus.doctor.byhand import ByHand
-from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, STEP_SECONDS, Clock
+from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
 from visus.doctor.names import Names, unwrap
 from visus.doctor.probes import Probe, attach
@@ -26,15 +25,12 @@ from visus.doctor.schedule import Schedule
 from visus.doctor.shadow import Shadow
 from visus.doctor.signals import Signals
 from visus.doctor.tape import Recorder, Score, Tape
+from visus.doctor.ticks import Enough, Tick, Ticking
 
 KEEP = 12  # tapes kept for experiments, of training and of evaluation each
 
 
-class Enough(BaseException):
-    """The agreed number of steps is done; not an Exception, so that programs do not catch it."""
-
-
-class Host(BareHost, Attention):
+class Host(BareHost, Attention, Ticking):
     """State of one watch. `rules` decides which probes are attached."""
 
     def __init__(self, asks: set[str], share: float = 0.02, max_steps: int | None = None):
@@ -59,11 +55,18 @@ class Host(BareHost, Attention):
         self.step = 0
         self.over = False
         self.scores: list[tuple[Score, dict]] = []
+        self.spare = False
         self.views: list[tuple[Score, dict]] = []
         self._shadow: Shadow | bool | None = None
         self._has: dict[int, bool] = {}
         self.looked = -1
         self.last_batch: Any = None
+        self.ticks: list[Tick] = []  # steps not yet told to the probes
+        self.waited, self.loads, self.iterator = (
+            0.0,
+            0,
+            0,
+        )  # seconds for, number and giver of batches
         self.probes: list[Probe] = []
         self.routes: dict[str, list[tuple[Probe, Any]]] = {}
         for probe in attach(self, asks):
@@ -190,7 +193,7 @@ class Host(BareHost, Attention):
     def note(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """The recorder saw a torch call."""
         tape = self.tape
-        if self.busy or tape is None or self._aside(name, tape):
+        if self.busy or tape is None or self._aside(tape):
             return
         self.clock.spent += OP_SECONDS
         if tape.full:
@@ -219,6 +222,21 @@ class Host(BareHost, Attention):
                 self.tell("view", tape)
 
     # ------------------------------------------------------------------ backward
+    def doze(self, loss: Any) -> bool:
+        """The program calls backward: in a step not looked at its loss is noted, that is all."""
+        if self.awake or self.pinned or self.hand.sure or self.tape is not None:
+            return False
+        if self.busy or not self.counts or threading.get_ident() != self.thread:
+            return False
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.is_cpu:
+            return False
+        value = loss.item()
+        if not math.isfinite(value):
+            return False
+        self.losses.append(value)
+        self.backwards += 1
+        return True
+
     def before_backward(self, tensors: Any) -> None:
         """The program calls backward on `tensors`."""
         if self.busy or threading.get_ident() != self.thread:
@@ -226,7 +244,9 @@ class Host(BareHost, Attention):
         loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
         if not self.names.roots:
             self._meet(loss)
-        if not self.counts or self.hand.sure:
+        if self.hand.due:
+            self._hand_step()
+        elif not self.counts or self.hand.sure:
             self._hand_stepped()
         value: Any = 0.0
         if loss is not None and loss.numel() == 1:
@@ -279,7 +299,8 @@ class Host(BareHost, Attention):
     def after_backward(self) -> None:
         """Backward is done."""
         self.in_backward = False
-        if (not self.counts or self.hand.sure) and not self.busy:
+        by_hand = (not self.counts or self.hand.sure) and not self.busy
+        if by_hand and (self.awake or not self.hand.foreseen()):
             self._hand_note()
         if self.bare is not None and (self.hand.sure or not self.optimizers):
             self._listen_bare()
@@ -288,7 +309,7 @@ class Host(BareHost, Attention):
     @guarded
     def _hand_note(self) -> None:
         with torch.no_grad():
-            self.hand.note()
+            self.hand.note(self.awake)
             if self.hand.sure and self.awake:
                 self.tell("before_step", self.hand)
 
@@ -299,6 +320,10 @@ class Host(BareHost, Attention):
     def _hand_step(self) -> None:
         if self.optimizers and not self.hand.sure:
             return
+        if self.hand.due:
+            self.hand.due = False
+            self._hand_tick()
+            return
         with torch.no_grad():
             if not self.hand.stepped():
                 return
@@ -306,10 +331,13 @@ class Host(BareHost, Attention):
                 self.tell("after_step", self.hand)
             self.hand.sure = self.pinned = True
             self.optimizers[id(self.hand)] = self.hand
-            self._tick(self.hand)
-            if self.max_steps is not None and self.step >= self.max_steps:
-                self.over = True
-                raise Enough
+            self._hand_tick()
+
+    def _hand_tick(self) -> None:
+        self._tick(self.hand)
+        if self.max_steps is not None and self.step >= self.max_steps:
+            self.over = True
+            raise Enough
 
     def keep(
         self, tape: Tape, goals: list[torch.Tensor], facts: dict, *, view: bool = False
@@ -317,6 +345,10 @@ class Host(BareHost, Attention):
         """Keep a tape for experiments (the first ones and the newest)."""
         if any(entry.name in ("grad", "backward") for entry in tape.entries):
             return  # a pass that differentiates inside itself cannot be played without a graph
+        if not view and not tape.full and len(self.scores) == KEEP:
+            self.spare = not self.spare
+            if self.spare:
+                return  # every other one of the newest will do
         own = {id(t) for root in self.names.roots for t in (*root.parameters(), *root.buffers())}
         store = self.views if view else self.scores
         store.append((Score(tape, goals, own), facts))
@@ -339,49 +371,15 @@ class Host(BareHost, Attention):
             with torch.no_grad():
                 self.tell("before_step", optimizer)
 
-    def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """An optimizer has stepped; ends the program after `max_steps` of them."""
-        if self.busy or threading.get_ident() != self.thread:
-            return
-        if self.awake:
-            self._after(optimizer)
-        self._tick(optimizer)
-        if self.max_steps is not None and self.step >= self.max_steps:
-            self.over = True
-        if self.over:
-            raise Enough
-
-    @guarded
-    def _after(self, optimizer: Any) -> None:
-        with torch.no_grad():
-            self.tell("after_step", optimizer)
-
-    def _tick(self, optimizer: Any) -> None:
-        # On every step: what is done here costs each program each time.
-        begin, key = time.perf_counter(), id(optimizer)
-        count = self.counts[key] = self.counts.get(key, 0) + 1
-        losses, self.losses = self.losses, []
-        try:
-            self.tell("tick", optimizer, count - 1, losses)
-            if self.record is not None:
-                self.record.tick(losses)
-            if count > self.step:
-                self.step = self.signals.steps = count
-                self.awake = self.schedule.step(count) > 0
-                if self.awake != self.hooks.listening or count == 1:
-                    self._listen()
-                if self.bare is not None and self.awake:
-                    self._listen_bare()
-        except Exception as error:
-            self.fault("tick", error)
-        self.clock.spent += time.perf_counter() - begin + STEP_SECONDS
-
     # ------------------------------------------------------------------ data, end
     def batch(self, iterator: Any, batch: Any, seconds: float) -> None:
         """A data loader gave a batch after `seconds` of waiting."""
         if not self.busy and threading.get_ident() == self.thread:
             self.last_batch = batch
-            self.tell("loader", iterator, batch, seconds)
+            self.waited, self.loads = self.waited + seconds, self.loads + 1
+            if self.iterator != id(iterator):
+                self.iterator = id(iterator)
+                self.tell("loader", iterator)
 
     @guarded
     def after_crash(self, trace: Any) -> None:
@@ -393,6 +391,7 @@ class Host(BareHost, Attention):
     def finish(self) -> None:
         """The program has ended: last readings, then experiments where they are called for."""
         self._view()
+        self.settle()
         for probe in self.probes:
             try:
                 probe.end()

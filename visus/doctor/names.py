@@ -15,7 +15,8 @@ ACTIVATION = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "sel
               "celu", "softmin", "clamp", "hardsigmoid", "threshold"}  # fmt: skip
 LOSS = {"cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
         "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "gaussian_nll_loss",
-        "poisson_nll_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "soft_margin_loss"}  # fmt: skip
+        "poisson_nll_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "soft_margin_loss",
+        "hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss"}  # fmt: skip
 SHAPE = {"view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "float", "to",
          "double", "permute", "transpose", "view_as", "reshape_as", "squeeze_", "clone"}  # fmt: skip
 

@@ -99,6 +99,16 @@ def plateau(s: Signals) -> bool:
     return last > middle - 0.05 * abs(middle)
 
 
+def moves(s: Signals, least: float = 1e-3) -> bool:
+    """True when something is added to the loss of the data, and weighs more or less with time.
+
+    A factor on the loss (a gradient scaler, a weight) keeps total / data constant.
+    """
+    pairs = zip(s.values("loss", "total"), s.values("loss", "data"), strict=False)
+    ratios = [total / data for total, data in pairs if data > 0]
+    return bool(ratios) and max(ratios) - min(ratios) > least * max(ratios)
+
+
 def plain(s: Signals) -> bool:
     """One loss, one optimizer: where words like under- and overfitting have a meaning."""
     return bool(s.facts.get("plain"))

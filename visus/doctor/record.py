@@ -61,6 +61,7 @@ class Record:
 
     def flush(self) -> None:
         """Write the layers and every point of every signal that is not yet written."""
+        self.host.settle()
         s = self.host.signals
         if len(s.layers) > self.layers:
             self.layers = len(s.layers)

@@ -10,6 +10,7 @@ did not learn have an account of their own.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ class Schedule:
         if name in WEIGHT:
             weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
             if isinstance(weight, torch.Tensor) and weight.ndim > 1:
-                price += MULTIPLY.get(kind, OTHER[1]) * size * weight[0].numel()
+                price += MULTIPLY.get(kind, OTHER[1]) * size * math.prod(weight.shape[1:])
         self._pass[0] += price
         self._pass[1] += 1
         self._pass[2] += min(size, 1 << 16)
@@ -139,10 +140,12 @@ class Schedule:
         if step < 3 or (step & (step - 1) == 0 and (step < 32 or step - self._dense >= 4)):
             self.forced += self.look
             return 2
+        gap = max(8, step // SPREAD) * (1 if step < LONG else 2)
+        if step % 4 and step > 6 and step - self._light < gap:
+            return 0
         apart = step % 4 == 0 and step > 16 and step - self._dense >= 8
         if apart and self.affords("looks", self.look):
             return 2
-        gap = max(8, step // SPREAD) * (1 if step < LONG else 2)
         if step in (3, 5, 6) or step - self._light >= gap:
             self.forced += GLANCE
             return 1

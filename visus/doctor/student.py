@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from visus.doctor.probes.losses import DataLoss
+from visus.doctor.probes.stock import DataLoss
 from visus.doctor.progress import chance, learned
 from visus.doctor.schedule import MULTIPLY, PLAY
 from visus.doctor.shadow import undisturbed

@@ -154,6 +154,7 @@ class Tape:
         self.whole = True  # False: something on it cannot be played again
         self.training: dict[int, bool] = {}
         self.own: set[int] = set()  # ids of weights that belong to no module
+        self.found: dict[tuple[int, int], Any] = {}  # the data loss on the way to a tensor
         self._before: dict[tuple[int, int], list[Entry]] = {}  # asked for by several probes
 
     def add(self, name: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from visus.doctor.diagnose import asked, diagnose
-from visus.doctor.host import Enough, Host
+from visus.doctor.host import Host
 from visus.doctor.letter import letter
 from visus.doctor.record import Record
+from visus.doctor.ticks import Enough
 from visus.errors import UsageError, nearest
 from visus.files import replace_json
 from visus.ledger import Ledger
@@ -44,8 +45,10 @@ class Doctor:
             raise UsageError(
                 f"Doctor: optimizer is a {type(optimizer).__name__}; give a torch optimizer"
             )
-        begin, self.rules = time.perf_counter(), list(rules) if rules is not None else None
-        self.host = Host(asked(self.rules), share, max_steps)
+        self.rules = list(rules) if rules is not None else None
+        asks = asked(self.rules)  # reads in rules and probes: before the clock, as torch is
+        begin = time.perf_counter()
+        self.host = Host(asks, share, max_steps)
         self.ledger, self.host.judge = ledger, self._judge
         if ledger is not None:
             self.host.record = Record(self.host, ledger.write, self._judge)
@@ -80,6 +83,7 @@ class Doctor:
 
     def _judge(self) -> list[dict[str, Any]]:
         # What the rules say of what was seen so far; their errors are for the end.
+        self.host.settle()
         return diagnose(self.host.signals, self.rules)[0]
 
     def _write(self, kind: str, **fields: Any) -> None:

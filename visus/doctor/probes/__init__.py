@@ -44,12 +44,14 @@ class Probe:
     def after_step(self, optimizer) -> None:
         """An optimizer has stepped, in a step that is looked at."""
 
-    def tick(self, optimizer, step, losses) -> None:
-        """An optimizer has taken its step number `step`; `losses` are those of the backward calls
-        before it. Every step, also those not looked at: must cost next to nothing."""
+    def tick(self, ticks) -> None:
+        """Steps were taken, those not looked at too: the `Tick` rows since the last call."""
 
-    def loader(self, iterator, batch, seconds) -> None:
-        """A data loader gave a batch."""
+    def settle(self) -> None:
+        """Turn what was put by into signals: they are about to be read."""
+
+    def loader(self, iterator) -> None:
+        """A data loader began to give batches."""
 
     def crash(self, trace) -> None:
         """The program stopped with an exception of this traceback."""

@@ -13,14 +13,13 @@ from typing import Any
 import torch
 
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.called import asks_held_out, explained, needs_trials
 from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.layers import drops
-from visus.doctor.probes.losses import DataLoss
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
-from visus.doctor.progress import chance, learned, plateau
-from visus.doctor.rules import rules
+from visus.doctor.probes.stock import DataLoss
+from visus.doctor.progress import learned, moves
 from visus.doctor.schedule import PLAY
-from visus.doctor.signals import median
 from visus.doctor.student import Student
 from visus.doctor.tape import Recorder, Score
 
@@ -142,6 +141,7 @@ class Trials(Probe):
         with shadow.still():
             if all(bool(torch.isfinite(t).all()) for t in final if t.is_floating_point()):
                 self._compare(shadow)
+                self._ignores(shadow)
                 self._switch(shadow)
             if needs_trials(s) and not explained(host.judge()):
                 self._study(shadow, final)
@@ -216,6 +216,19 @@ class Trials(Probe):
         if len(ranks) >= 12:
             self.signals.add("labels", "wrong_rank", self.signals.steps, sum(ranks) / len(ranks))
             self.signals.add("labels", "wrong_n", self.signals.steps, len(ranks))
+
+    def _ignores(self, shadow) -> None:
+        """Where something is added to the loss of the data: is that loss the same with the inputs
+        of other samples? `final/own_input` and `final/other_input`, in evaluation mode."""
+        kept, facts = self.host.scores[-1]
+        if not moves(self.signals) or not facts["kind"] or not self._affords(2):
+            return
+        for name, tweak in (("own_input", None), ("other_input", _others)):
+            played = shadow.play(kept, tweak=tweak)
+            found = DataLoss(facts["kind"], played[1], played[2], {}, None)
+            losses = sample_losses(found) if len(played) > 2 else None
+            if losses is not None:
+                self.signals.add("final", name, self.signals.steps, float(losses.mean()))
 
     def _evaluated(self) -> bool:
         """Did the program itself evaluate, in evaluation mode, after its last step? Then take over
@@ -322,6 +335,10 @@ class Trials(Probe):
         self.signals.add("trial", "blind", 0, float(blind[0]))
 
 
+def _others(x: torch.Tensor) -> torch.Tensor:
+    return x.roll(1, 0) if x.ndim else x
+
+
 def recall(s: Any, which: str, found: DataLoss, wrong: torch.Tensor) -> None:
     """Fact `train_recall` or `validation_recall`: right answers and samples by class."""
     labels = classes_of(found)
@@ -336,47 +353,6 @@ def recall(s: Any, which: str, found: DataLoss, wrong: torch.Tensor) -> None:
 def sample_marks(kept: Score) -> list[float]:
     """The fingerprints of the samples that a tape's network was given."""
     return fingerprints(kept.batch.tensor) if kept.batch is not None else []
-
-
-def needs_trials(s: Any) -> bool:
-    """True where the loss ended above 70 % of where it began, or is not a number.
-
-    Not where it still falls and a fifth of the way is behind it: that is only unfinished.
-    """
-    values = s.values("loss", "value")
-    if len(values) < 8:
-        return False
-    begin = min(v for v in (median(values[:3]), chance(s) or math.inf, math.inf) if v == v)
-    tail = values[-max(len(values) // 10, 5) :]
-    if not all(map(math.isfinite, tail)):
-        return True
-    return median(tail) > 0.7 * begin and (plateau(s) or learned(s) < 0.2)
-
-
-# The rules that read experiments ("trial").
-READERS = ("learning-rate-too-small", "learning-rate-too-large", "label-noise", "underfitting")
-
-
-def explained(found: list[dict[str, Any]]) -> bool:
-    """Is a cause found, without experiments, for all that experiments could find?
-
-    Whatever they say would stand below it, as its consequence.
-    """
-    sure = {f["id"] for f in found if f["severity"] == "error" and f["confidence"] >= 0.9}
-    return bool(sure) and all(sure & set(rules[name].because) for name in READERS)
-
-
-def asks_held_out(s: Any) -> bool:
-    """Can what 120 steps of Adam teach about batches held out still change a finding?
-
-    Wrong labels are suspected where nothing is learned from 2000 samples; steps that were too
-    short, or a schedule that ended too early, where the weights hardly moved.
-    """
-    rates, score = s.values("optimizer", "rate"), learned(s)
-    seen = s.steps * s.median("batch", "size", 0)
-    ended = bool(rates) and min(rates) < 1e-3 * max(rates)
-    short = s.last("optimizer", "travel", 1.0) < 0.02
-    return (score < 0.15 and seen >= 2000) or (score < 0.3 and (short or ended))
 
 
 def label_ranks(found: DataLoss) -> list[float]:

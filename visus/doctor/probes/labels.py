@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ import torch
 from visus.doctor.names import LOSS
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.certainty import read_certainty
-from visus.doctor.probes.losses import BINARY, CROSS, DataLoss, data_loss, from_call
+from visus.doctor.probes.losses import data_loss, from_call
+from visus.doctor.probes.stock import BINARY, CROSS, DataLoss, Stock, note
 from visus.doctor.signals import Signals
 from visus.doctor.tape import tensors
 
@@ -24,6 +26,7 @@ class Labels(Probe):
         self.batches: list[dict[int, int]] = []
         self.means: list[tuple[float, float, int]] = []
         self.inner: DataLoss | None = None
+        self.stock = Stock()
 
     def forward(self, module, tape, grad) -> None:
         if tape is not None and not tape.entries:
@@ -37,35 +40,43 @@ class Labels(Probe):
         if tape is None or loss is None:
             return
         found = data_loss(tape, loss) or self.inner
-        if found is not None and isinstance(found.target, torch.Tensor):
-            read_labels(self.signals, self.host.step, found)
+        if found is not None and isinstance(found.target, torch.Tensor) and (
+            isinstance(found.input, torch.Tensor)):  # fmt: skip
             self.signals.add("loss", "floor", self.host.step, floor(found))
-            if not dense(tape, found.target):
-                self._count(found)
-                if _once(tape, loss):
-                    read_certainty(self.signals, "labels", self.host.step, found)
+            mark = (
+                "dense" if dense(tape, found.target) else "once" if _once(tape, loss) else "mixed"
+            )
+            if self.stock.put(self.host.step, found, mark):
+                self.settle()
         self.inner = None
 
-    def _count(self, found: DataLoss) -> None:
-        target, s = found.target, self.signals
-        kwargs = found.kwargs
+    def settle(self) -> None:
+        for steps, found, mark in self.stock.take():
+            read_labels(self.signals, steps, found)
+            if mark != "dense":
+                self._count(steps, found)
+            if mark == "once":
+                read_certainty(self.signals, "labels", steps, found)
+
+    def _count(self, steps: list[int], found: DataLoss) -> None:
+        target, s, kwargs = found.target, self.signals, found.kwargs
         if kwargs.get("weight") is not None or kwargs.get("pos_weight") is not None:
             s.facts["weighted"] = True
-        ints = classes_of(found)
-        if ints is not None:
-            counts: dict[int, int] = {}
-            for label in ints.tolist():
-                counts[label] = counts.get(label, 0) + 1
-            self.batches.append(counts)
-        elif target.is_floating_point() and target.numel() > 1:
-            y = target.float().flatten()
-            self.means.append((float(y.mean()), float(y.var()), y.numel()))
-        if found.task == "regression" and target.numel() > 1:
-            values = target.float().flatten()[:512]
-            whole = bool((values == values.round()).all())
-            s.add("target", "whole", self.host.step, float(whole))
-            distinct = values.unique().numel()
-            s.add("target", "distinct", self.host.step, distinct)
+        ints = [classes_of(found.at(k)) for k in range(len(steps))]
+        if ints[0] is not None:
+            self.batches += [dict(Counter(one.tolist())) for one in ints if one is not None]
+        elif target.is_floating_point() and target[0].numel() > 1:
+            y = target.float().reshape(len(steps), -1)
+            self.means += zip(
+                y.mean(1).tolist(), y.var(1).tolist(), [y.shape[1]] * len(y), strict=True
+            )
+        if found.task == "regression" and target[0].numel() > 1:
+            values = target.float().reshape(len(steps), -1)[:, :512]
+            whole = (values == values.round()).all(1).float()
+            note(s, "target", "whole", steps, whole)
+            distinct = [float(v.unique().numel()) if w else v.numel()
+                        for v, w in zip(values, whole.tolist(), strict=True)]  # fmt: skip
+            note(s, "target", "distinct", steps, distinct)
 
     def crash(self, trace) -> None:
         """Read the arguments of the loss function in which the program stopped, if it was one."""
@@ -77,7 +88,7 @@ class Labels(Probe):
                 options = {"ignore_index": held.get("ignore_index", -100)}
                 found = from_call(name, (held["input"], held["target"]), options, None)
                 facts["task"], facts["kind"] = found.task, name
-                read_labels(self.signals, self.host.step, found)
+                read_labels(self.signals, [self.host.step], found.stacked())
                 if name == "binary_cross_entropy":
                     outside = ((found.input < 0) | (found.input > 1)).float().mean()
                     facts["not_probabilities"] = float(outside)
@@ -133,26 +144,29 @@ def classes_of(found: DataLoss) -> torch.Tensor | None:
     return None
 
 
-def read_labels(s: Signals, step: int, found: DataLoss) -> None:
-    """Are the targets such that this loss has a meaning? Also used after a crash."""
+def read_labels(s: Signals, steps: list[int], found: DataLoss) -> None:
+    """Are the targets (L, N, ...) such that this loss has a meaning? Also used after a crash."""
     target, guess = found.target, found.input
-    if target.is_floating_point():
-        bad = 1 - float(torch.isfinite(target).float().mean()) if target.numel() else 0.0
-        s.add("labels", "nonfinite", step, bad)
+    flat = target.reshape(len(steps), -1)
+    if target.is_floating_point() and flat.numel():
+        note(s, "labels", "nonfinite", steps, (~torch.isfinite(flat)).float().mean(1))
+    if not flat.numel():
+        return
+    outside: torch.Tensor | None = None
     if found.task == "binary" and found.kind.startswith("binary"):
-        outside = ((target < 0) | (target > 1)).float()
-        s.add("labels", "outside", step, float(outside.mean()))
-        s.add("labels", "min", step, float(target.min()))
-        s.add("labels", "max", step, float(target.max()))
+        outside = (flat < 0) | (flat > 1)
     if found.task == "classification" and not target.is_floating_point():
-        width = guess.shape[1] if guess.ndim > 1 else guess.shape[0]
-        ignored = target == found.kwargs.get("ignore_index", -100)
-        outside = ((target < 0) | (target >= width)) & ~ignored
-        s.add("labels", "outside", step, float(outside.float().mean()))
-        s.add("labels", "ignored", step, float(ignored.float().mean()))
-        s.add("labels", "min", step, float(target.min()))
-        s.add("labels", "max", step, float(target.max()))
-        s.facts["classes"] = width
+        s.facts["classes"] = width = guess.shape[2] if guess.ndim > 2 else guess.shape[1]
+        ignored = flat == found.kwargs.get("ignore_index", -100)
+        outside = ((flat < 0) | (flat >= width)) & ~ignored
+        note(s, "labels", "ignored", steps, ignored.float().mean(1))
+    if outside is not None:
+        note(s, "labels", "outside", steps, outside.float().mean(1))
+    if outside is not None or found.kind.endswith(
+        ("margin_loss", "embedding_loss", "ranking_loss")
+    ):
+        note(s, "labels", "min", steps, flat.amin(1))
+        note(s, "labels", "max", steps, flat.amax(1))
 
 
 def _balance(s: Signals, batches: list[dict[int, int]]) -> None:

@@ -10,59 +10,21 @@ from torch import nn
 
 from visus.doctor.names import ACTIVATION, LOSS, SHAPE
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.stock import (
+    DataLoss,
+    Stock,
+    read_predictions,
+)
 from visus.doctor.tape import Tape, tensors
-
-CROSS = ("cross_entropy", "nll_loss")
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-SQUARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-
-
-class DataLoss:
-    """A loss function's call: `kind` (its torch name), the prediction, the target, options."""
-
-    def __init__(self, kind: str, given: Any, target: Any, kwargs: dict, value: Any):
-        self.kind, self.input, self.target = kind, given, target
-        self.kwargs, self.value = kwargs, value
-        self.others = 0  # losses of other kinds that are added to it
-
-    @property
-    def learns(self) -> bool:
-        """True where a gradient will run through it: no evaluation."""
-        given = (self.input, self.target)
-        return any(isinstance(t, torch.Tensor) and t.requires_grad for t in given)
-
-    @property
-    def task(self) -> str:
-        """classification, binary, regression or other."""
-        if self.kind in CROSS:
-            return "classification"
-        return (
-            "binary" if self.kind in BINARY else "regression" if self.kind in SQUARED else "other"
-        )
-
-    def wrong(self) -> torch.Tensor | None:
-        """Error by sample: 0/1 for classes, squared error for numbers; None where undefined."""
-        guess, target = self.input, self.target
-        if not isinstance(guess, torch.Tensor) or not isinstance(target, torch.Tensor):
-            return None
-        if self.task == "classification" and guess.ndim == 2:
-            target = target.argmax(1) if target.ndim == 2 else target
-            return (guess.argmax(1) != target).float()
-        if self.task == "binary" and guess.shape == target.shape:
-            limit = 0.0 if self.kind.endswith("logits") else 0.5
-            return ((guess > limit) != (target > 0.5)).float().flatten(1).mean(1) if (
-                guess.ndim > 1) else ((guess > limit) != (target > 0.5)).float()  # fmt: skip
-        if self.task == "regression" and guess.shape == target.shape and guess.ndim:
-            return ((guess - target).float() ** 2).flatten(1).mean(1) if guess.ndim > 1 else (
-                guess - target).float() ** 2  # fmt: skip
-        return None
 
 
 def from_call(name: str, args: Any, kwargs: dict, value: Any) -> DataLoss:
     """Read the arguments of one of torch's loss functions."""
     given = [*args, None, None]
     rest = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
-    guess, target = kwargs.get("input", given[0]), kwargs.get("target", given[1])
+    place = 2 if name in ("cosine_embedding_loss", "margin_ranking_loss") else 1
+    guess = kwargs.get("input", kwargs.get("input1", given[0]))
+    target = kwargs.get("target", [*given, None][place])
     return DataLoss("matching" if matches(guess, target) else name, guess, target, rest, value)
 
 
@@ -78,6 +40,13 @@ def matches(guess: Any, target: Any) -> bool:
 
 def data_loss(tape: Tape, loss: torch.Tensor | None) -> DataLoss | None:
     """The call that compares predictions with targets on the way to `loss`."""
+    key = id(loss), len(tape.entries)  # asked by several probes
+    if key not in tape.found:
+        tape.found[key] = _data_loss(tape, loss)
+    return tape.found[key]
+
+
+def _data_loss(tape: Tape, loss: torch.Tensor | None) -> DataLoss | None:
     entries = tape.before(loss) if loss is not None else tape.entries
     calls = [from_call(e.name, e.args, e.kwargs, e.result) for e in entries if e.name in LOSS]
     # Beside a loss on labels, one between two networks (a teacher's answers) is a penalty.
@@ -175,7 +144,7 @@ class Loss(Probe):
     def __init__(self, host: Any):
         super().__init__(host)
         self.inside: list = []
-        self.held: list[tuple[int, list]] = []  # losses not yet written down
+        self.stock = Stock()
         self.inner: DataLoss | None = None
         self.trained = 0  # backward calls on recorded passes in training mode
         self.owners: set[int] = set()  # optimizers that step first after a backward
@@ -245,8 +214,16 @@ class Loss(Probe):
                 goal = found.target.detach().float()
                 lost = (goal - goal.clamp(low, high)).square().mean() / goal.var().clamp_min(1e-12)
                 s.add("target", "beyond", step, float(lost) if goal.numel() > 1 else 0.0)
-        read_prediction(s, step, found, last_activation(tape, found.input, self.inside))
+        activation = last_activation(tape, found.input, self.inside)
+        if activation or "last_activation" not in facts:  # passes half recorded do not show it
+            facts["last_activation"] = activation
+        if self.stock.put(step, found):
+            self.settle()
         self._keep(tape, loss, found)
+
+    def settle(self) -> None:
+        for steps, found, _ in self.stock.take():
+            read_predictions(self.signals, steps, found)
 
     def _keep(self, tape: Tape, loss, found: DataLoss) -> None:
         if not found.kwargs.get("by_hand") and not any(
@@ -257,22 +234,15 @@ class Loss(Probe):
         goals = [loss, found.input, found.target]
         self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step})
 
-    def tick(self, optimizer, step, losses) -> None:
-        if losses:
-            self.owners.add(id(optimizer))
-            self.held.append((step + 1, losses))
-        if len(self.held) > 63:
-            self._write()
-
-    def _write(self) -> None:
-        held, self.held = self.held, []
-        for step, losses in held:
-            numbers = [float(value) for value in losses]
-            self.signals.add("loss", "value", step, sum(numbers) / len(numbers))
-            self.signals.add("loss", "count", step, len(numbers))
+    def tick(self, ticks) -> None:
+        for row in ticks:
+            if row.losses:
+                self.owners.add(id(row.optimizer))
+                numbers = [float(value) for value in row.losses]
+                self.signals.add("loss", "value", row.number + 1, sum(numbers) / len(numbers))
+                self.signals.add("loss", "count", row.number + 1, len(numbers))
 
     def end(self) -> None:
-        self._write()
         # Several optimizers that share each backward (one a part of the network) train one network.
         counts = self.host.counts.values()  # the last step may have been cut short
         same = bool(counts) and max(counts) - min(counts) <= 1
@@ -297,30 +267,3 @@ def written_out(found: DataLoss) -> float | None:
     else:
         mean = float((guess - target).square().mean()) if target.shape == guess.shape else 0.0
     return mean or None
-
-
-def read_prediction(s: Any, step: int, found: DataLoss, activation: str) -> None:
-    """What kind of numbers reach the loss, and can they reach the target?"""
-    guess, target = found.input.detach().float(), found.target
-    if activation or "last_activation" not in s.facts:  # passes half recorded do not show it
-        s.facts["last_activation"] = activation
-    if guess.ndim == 0 or guess.numel() == 0:
-        return
-    s.add("prediction", "min", step, float(guess.min()))
-    s.add("prediction", "max", step, float(guess.max()))
-    s.add("prediction", "width", step, guess.shape[1] if guess.ndim > 1 else 1)
-    s.add("prediction", "spread", step, float(guess.std(0).mean()) if guess.shape[0] > 1 else 0.0)
-    if guess.ndim == 2 and guess.shape[1] > 1:
-        s.add("prediction", "row_sum_off", step, float((guess.sum(1) - 1).abs().max()))
-        s.add("prediction", "column_sum_off", step, float((guess.sum(0) - 1).abs().max()))
-        s.add("prediction", "log_sum", step, float(guess.logsumexp(1).abs().max()))
-    if isinstance(target, torch.Tensor) and target.is_floating_point() and target.numel():
-        goal = target.float()
-        s.add("target", "min", step, float(goal.min()))
-        s.add("target", "max", step, float(goal.max()))
-        s.add("target", "std", step, float(goal.std()) if goal.numel() > 1 else 0.0)
-        s.add("target", "rms", step, float(goal.square().mean().sqrt()))
-        # Shapes that do not match are broadcast: (N, 1) against (N,) compares all pairs.
-        s.add("target", "shape_off", step, float(target.shape != found.input.shape))
-        out = torch.broadcast_shapes(target.shape, found.input.shape)
-        s.add("target", "pairs", step, math.prod(out) / max(found.input.numel(), target.numel()))

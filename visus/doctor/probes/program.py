@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import Any
@@ -12,7 +13,8 @@ from torch import nn
 from visus.doctor.names import unwrap
 from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.certainty import read_certainty
-from visus.doctor.probes.losses import DataLoss, data_loss
+from visus.doctor.probes.losses import data_loss
+from visus.doctor.probes.stock import DataLoss
 from visus.doctor.tape import tensors
 
 SAMPLES = 128  # of one batch that are looked at again at the end
@@ -50,11 +52,14 @@ class Modes(Probe):
         else:
             self.seen[id(inner)] = any(part.training for part in self.layers[id(inner)].values())
 
-    def tick(self, optimizer, step, losses) -> None:
+    def tick(self, ticks) -> None:
         # One network: its mode is read at every step, for it costs nothing.
-        if len(self.names.roots) == 1 and self.layers.get(id(self.names.roots[0])) and (
-            self._trains(optimizer, self.names.roots[0])):  # fmt: skip
-            self.signals.add("mode", "train", step, float(self.names.roots[0].training))
+        roots = self.names.roots
+        if len(roots) != 1 or not self.layers.get(id(root := roots[0])):
+            return
+        for row in ticks:
+            if row.training is not None and self._trains(row.optimizer, root):
+                self.signals.add("mode", "train", row.number, float(row.training))
 
     def _trains(self, optimizer, root: nn.Module) -> bool:
         # The next fold of a cross-validation brings its own network and optimizer.
@@ -128,7 +133,7 @@ def _equal(tape, answer: torch.Tensor, label: torch.Tensor, facts: dict) -> Data
         source = tensors(entry.args)[0]
     options = {"by_hand": True}
     if source.ndim == 2 and source.shape[1] > 1 and source.shape[0] == label.numel():
-        return DataLoss("cross_entropy", source, label.flatten(), options, None)
+        return DataLoss("cross_entropy", source, label.flatten().long(), options, None)
     if facts.get("task") == "binary" and source.numel() == label.numel():
         label = label.reshape(source.shape).float()
         return DataLoss(facts["kind"], source, label, options, None)
@@ -153,9 +158,15 @@ def fingerprints(x: torch.Tensor) -> list[float]:
         return []
     flat = x.detach().flatten(1)
     flat = flat[:, :: max(flat.shape[1] // 512, 1)].double()  # every so many pixels will do
-    # No evenly spaced weights: pixels are whole multiples of 1/255, and their sums would meet.
-    place = torch.arange(flat.shape[1], dtype=torch.float64, device=x.device)
-    return [round(v, 6) for v in (flat @ torch.cos(place.square() * 0.7 + 1)).tolist()]
+    # To nine digits, not places: inputs may be tiny.
+    return [float(f"{v:.9g}") for v in (flat @ _weights(flat.shape[1], x.device)).tolist()]
+
+
+@functools.cache
+def _weights(n: int, device: torch.device) -> torch.Tensor:
+    # No evenly spaced ones: pixels are whole multiples of 1/255, and their sums would meet.
+    place = torch.arange(n, dtype=torch.float64, device=device)
+    return torch.cos(place.square() * 0.7 + 1)
 
 
 @probes.member
@@ -200,7 +211,7 @@ class Views(Probe):
         )
         self.rows.setdefault(self.host.step, []).append(row)
         if which == "validation":
-            read_certainty(self.signals, "validation", self.host.step, found)
+            read_certainty(self.signals, "validation", [self.host.step], found.stacked())
             goals = (
                 [found.input, found.target] if not found.kwargs.get("by_hand") else [found.input]
             )
@@ -251,30 +262,25 @@ class Timing(Probe):
 
     def __init__(self, host: Any):
         super().__init__(host)
-        self.waited = 0.0
-        self.begin = time.perf_counter()
-        self.spent = host.clock.spent
-        self.loads = 0
+        self.begin = time.perf_counter() - host.clock.spent
         self.order = ""
 
-    def loader(self, iterator, batch, seconds) -> None:
-        self.waited, self.loads = self.waited + seconds, self.loads + 1
+    def loader(self, iterator) -> None:
         sampler = type(getattr(iterator, "_index_sampler", None)).__name__
         inner = type(getattr(getattr(iterator, "_index_sampler", None), "sampler", None)).__name__
         self.order = inner or sampler
 
     def forward(self, module, tape, grad) -> None:
         if not grad:
-            self.loads = -1000  # an evaluation lies inside this step: do not count it
+            self.host.loads = -1000  # an evaluation lies inside this step: do not count it
 
     def backward(self, loss, tape) -> None:
         if self.order:
             self.signals.facts.setdefault("order", self.order)
 
-    def tick(self, optimizer, step, losses) -> None:
-        now = time.perf_counter()
-        took = now - self.begin - (self.host.clock.spent - self.spent)
-        if self.loads > 0:
-            self.signals.add("loader", "wait", self.host.step, self.waited)
-            self.signals.add("loader", "share", self.host.step, self.waited / max(took, 1e-9))
-        self.begin, self.spent, self.waited, self.loads = now, self.host.clock.spent, 0.0, 0
+    def tick(self, ticks) -> None:
+        for row in ticks:
+            took, self.begin = row.ended - self.begin, row.ended
+            if row.loads > 0:
+                self.signals.add("loader", "wait", row.number, row.waited)
+                self.signals.add("loader", "share", row.number, row.waited / max(took, 1e-9))

@@ -49,7 +49,7 @@ class Updates(Probe):
 
     # -- the first state of every network, to compare with later; layers may be replaced on the way
     def forward(self, module, tape, grad) -> None:
-        if self.host.step > 0 and (tape is None or not grad):
+        if self.host.step > 0 and (tape is None or not grad or not tape.full):
             return
         for name, p in self._known():
             if id(p) in self.start or torch.nn.parameter.is_lazy(p):
@@ -104,11 +104,9 @@ class Updates(Probe):
             self.held = {id(p): p.detach().clone() for p in params} if fit else None
         self._choose(key, params)
 
-    def tick(self, optimizer, step, losses) -> None:
-        place = self._place(optimizer)
-        groups = optimizer.param_groups
-        rate = groups[0]["lr"] if len(groups) == 1 else max(float(g["lr"]) for g in groups)
-        self.signals.add(place, "rate", step, rate)
+    def tick(self, ticks) -> None:
+        for row in ticks:
+            self.signals.add(self._place(row.optimizer), "rate", row.number, row.rate)
 
     def _place(self, optimizer) -> str:
         place = self.places.get(id(optimizer))

@@ -10,7 +10,7 @@ from visus.doctor.signals import Signals
 
 
 @rule(asks=("updates", "layers", "loss", "trials"),
-      because=("init-too-large", "input-not-normalized", "loss-mismatch", "label-invalid", "output-range"))  # fmt: skip
+      because=("init-too-large", "input-not-normalized", "loss-mismatch", "label-invalid", "output-range", "norm-batch-too-small"))  # fmt: skip
 def gradient_exploding(s: Signals) -> Finding | None:
     """The gradient is many times larger than the weights it is to change, from the start.
 

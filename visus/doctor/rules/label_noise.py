@@ -39,7 +39,7 @@ def label_noise(s: Signals) -> Finding | None:
     sure, everywhere, rank, n = certainty(s)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.15 < score < 0.95 and n >= 15 and sure > 0.08
-    arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.1 if _sure_elsewhere(s, sure) else 0.3)
+    arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.05 if _sure_elsewhere(s, sure) else 0.3)
     ranked = score > 0.25 and (arbitrary or _strewn(s))
     partly = partly and (ranked or _flat(s, sure, everywhere, n))
     seen = s.steps * s.median("batch", "size", 0)
@@ -48,8 +48,8 @@ def label_noise(s: Signals) -> Finding | None:
     nothing = nothing or (
         score < 0.15 and seen >= 2000 and _rival(s, lambda guess, slack: guess - slack, above=True)
     )
-    if nothing and _rival(s, lambda guess, slack: 0.5 * guess):
-        return None  # a plain network learns these labels well
+    if nothing and (_sees(s) or _rival(s, lambda guess, slack: 0.5 * guess)):
+        return None  # it, or a plain network, does learn from these labels
     if not partly and not nothing:
         return None
     place = (f", and their labels rank at {rank:.2f} among the other classes (runner-up 0, random 0.5)" if rank > 0
@@ -73,7 +73,7 @@ def certainty(s: Signals) -> tuple[float, float, float, float]:
     On validation samples where there are enough: a network learns wrong labels by heart. But not
     where it errs far more often on what it learns from: then only those labels are wrong.
     """
-    places = (("validation", 40), ("labels", 1))
+    places = (("validation", 60), ("labels", 1))
     for place, least in places[1:] if _worse_on_train(s) else places:
         found = _of(s, place)
         if found[0] >= least:
@@ -140,6 +140,15 @@ def _no_better_than_chance(s: Signals) -> bool:
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
     return error > guess - 3 * math.sqrt(guess * (1 - guess) / n)
+
+
+def _sees(s: Signals) -> bool:
+    # Better than a guess on samples held out: labels and inputs do belong together.
+    error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
+    guess = 1 - s.facts.get("majority", 1.0)
+    if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
+        return False
+    return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)
 
 
 def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = False) -> bool:

@@ -12,9 +12,12 @@ from visus.doctor.progress import (
     chance,
     diverged,
     end,
+    half,
+    hidden,
     learned,
     long_enough,
     losses,
+    moves,
     plain,
 )
 from visus.doctor.rules import Finding, finding, rule
@@ -31,7 +34,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     What: the loss grew far beyond its start, or a tenth of the rate reaches a much lower loss
     from the same first weights over the same batches, or one of the first steps threw the loss
     of its own batch to twice chance level and the network never recovered, or a layer that
-    answered at the first step is silent at the end and passes no gradient, or the weights
+    answered at the first step is (all but) silent at the end, or the weights
     were flung farther than their first size, where the output no longer depends on the input.
     Why: a step longer than 2 / beta (beta: curvature along the gradient) leaves the region in
     which the gradient describes the loss.
@@ -57,6 +60,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         and learned(s) < 0.9
         and any(b > 10 * max(a, chance(s)) for a, b in tests[:5])
     )
+    thrown = thrown or _wild(s)
     grew = diverged(s) or (broken(s) and any(b > 4 * max(a, chance(s)) for a, b in tests))
     if broken(s) and not grew and _calm(s):
         return None  # it fell, then one operation failed
@@ -64,6 +68,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     if backward_broke(s) or (born_sick(s) and not broken(s)):
         return None  # a cause does not come after its effect
     silenced = poor and learned(s) < 0.15 and not broken(s) and _silenced(s)
+    silenced = silenced or (_thinned(s) if poor and not broken(s) else "")
     if silenced and not (grew or better or thrown):
         return _killed(s, silenced)
     if poor and learned(s) < 0.15 and not (grew or better or thrown) and _flung(s):
@@ -107,6 +112,18 @@ def _calm(s: Signals) -> bool:
     return len(whole) > 4 and median(whole[-5:]) < 0.5 * median(whole[:3])
 
 
+def _wild(s: Signals) -> bool:
+    # Late in the training batches still meet losses that an answer at random would not have. (A sum in
+    # place of a mean begins beyond chance level; what is added to the loss is on no scale.)
+    late, base = half(losses(s)), chance(s)
+    known = (
+        s.facts.get("task") in ("classification", "binary")
+        and losses(s)[0] < 3 * base
+        and not moves(s)
+    )
+    return known and len(late) >= 20 and sum(v > 4 * base for v in late) > 0.05 * len(late)
+
+
 def _worse(s: Signals) -> bool:
     return not end(s) < begin(s)
 
@@ -121,6 +138,18 @@ def _silenced(s: Signals) -> str:
     for layer in s.layers:
         course = s.values(layer["place"], "zero")
         if len(course) > 4 and median(course[:3]) < 0.7 and min(course[-3:]) > 0.9:
+            return layer["place"]
+    return ""
+
+
+def _thinned(s: Signals) -> str:
+    """A layer that fell all but silent while long steps made the weights grow."""
+    weights, steps = s.values("optimizer", "weights"), s.values("optimizer", "update")
+    if not weights or weights[-1] < 1.2 * weights[0] or max(steps, default=0.0) < 0.03:
+        return ""
+    for layer in hidden(s):
+        course = s.values(layer["place"], "zero")
+        if len(course) > 4 and median(course[:3]) < 0.7 and min(course[-3:]) > 0.95:
             return layer["place"]
     return ""
 
@@ -150,10 +179,11 @@ def _lost(s: Signals) -> Finding:
 def _killed(s: Signals, place: str) -> Finding:
     rate, zero = median(s.values("optimizer", "rate")), s.values(place, "zero")
     first = next(step for step, v in s.series(place, "zero") if v > 0.9)
+    grave = learned(s) < 0.15
     return finding(
-        "error", 0.8, "optimizer", first,
+        "error" if grave else "warning", 0.8 if grave else 0.75, "optimizer", first,
         f"At a rate of {rate:.3g} the steps silenced {place}: {zero[0]:.0%} of its responses were zero at the first step, {zero[-1]:.0%} "
-        f"are at the end; hardly any gradient passes and the loss stays at {end(s):.3g} (chance level {chance(s):.3g}).",
+        f"are at the end; little gradient passes and the loss ends at {end(s):.3g} (chance level {chance(s):.3g}).",
         [f"lower the learning rate to about {rate * 0.1:.2g}", "warm up over the first steps, clip the gradient norm"],
         rate=rate, zero_first=zero[0], zero_last=zero[-1], loss_last=end(s), update_over_weight=s.first("optimizer", "update"),
     )  # fmt: skip

@@ -8,16 +8,18 @@ from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
 
-@rule(asks=("loss", "labels", "layers"))
+@rule(asks=("loss", "labels", "layers", "pairs"))
 def loss_mismatch(s: Signals) -> Finding | None:
     """The loss expects another kind of number than it gets.
 
     What: softmax (or sigmoid) before cross entropy, sigmoid before the loss with logits, raw
     outputs or probabilities into NLL or kl_div, softmax over the batch, squared error on class numbers,
-    (N, 1) against (N,), which compares all pairs, or a loss with the wrong sign.
+    (N, 1) against (N,), which compares all pairs, or a loss with the wrong sign, labels of 0 and 1 where
+    -1 and 1 are asked for, or a loss of pairs that drives apart what is alike.
     Why: the loss can be computed, so nothing complains; but its gradient is wrong or weak, and
     its lowest value is not where the answers are right.
-    How: values and shapes of the loss's arguments, and the activation that made them.
+    How: values and shapes of the loss's arguments, and the activation that made them; of pairs, the
+    distances before and behind the network.
     Cure: cross entropy and the "with logits" losses take raw outputs; NLL takes log_softmax.
     Not: log_softmax before cross entropy changes nothing; squared error on one-hot or 0/1 targets
     has its uses.
@@ -49,6 +51,8 @@ class Seen:
         self.data, self.total = s.median("loss", "data"), s.median("loss", "total")
         self.numbers = _class_numbers(s)
         self.turned = s.values("loss", "turned")
+        self.given, self.learned = s.last("pairs", "given", 0.0), s.last("pairs", "learned", 0.0)
+        self.least = min(s.values("labels", "min"), default=-1.0)
 
     @property
     def unit(self) -> bool:
@@ -66,6 +70,12 @@ class Seen:
         return bool(self.facts.get("by_hand"))
 
 
+SIGNED = (
+    "soft_margin_loss",
+    "hinge_embedding_loss",
+    "cosine_embedding_loss",
+    "margin_ranking_loss",
+)
 Case = tuple[Callable[[Seen], bool], str, str, float]
 
 # The first case that fits is named: what was seen, the sentence, the cure, the confidence.
@@ -138,6 +148,19 @@ CASES: list[Case] = [
         "The loss with logits applies the sigmoid itself; here the outputs went through {act} before.",
         "remove the activation, or use binary_cross_entropy",
         0.95,
+    ),
+    (
+        lambda x: x.kind in SIGNED and x.least == 0,
+        "This loss takes labels of -1 and 1; here they are 0 and 1, and those of 0 pull nowhere.",
+        "give it 2 * label - 1, or use a loss for labels of 0 and 1",
+        0.95,
+    ),
+    (
+        lambda x: abs(x.given) > 0.5 and x.learned / x.given < 0.25,
+        "The loss drives apart what is alike: pairs whose samples are nearer to each other in the data are "
+        "farther from each other behind the network.",
+        "exchange the two kinds of pairs in the loss (the label, or positive and negative)",
+        0.92,
     ),
     (
         lambda x: x.facts.get("task") == "regression" and x.width <= 1 and x.numbers,

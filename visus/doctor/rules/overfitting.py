@@ -38,10 +38,15 @@ def overfitting(s: Signals) -> Finding | None:
         error = math.sqrt((val * (1 - val) + 1e-3) / n_val + (train * (1 - train) + 1e-3) / n_train)
         sure = (val - train) / error
         wide = val > 3 * train and val - train > 0.08 and sure > 4
-        found = wide and (rise > 1.15 or val - train > 0.25)
+        # Still at its lowest, the validation loss speaks against an early stop: only data are few.
+        known = train < 0.02 and val - train > 0.25 and (rise > 1.05 or len(course) < 4)
+        found = wide and (rise > 1.15 or known)
     else:
         sure, wide = val / max(train, 1e-12), val > 4 * train
-        found = wide and rise > 1.2 and len(course) > 2
+        # In variances of the targets: every sample known by heart, and little of new ones.
+        spread = s.median("target", "std", 0.0) ** 2
+        known = train < 0.03 * spread and val > 0.3 * spread and n_val >= 100
+        found = wide and len(course) > 2 and (rise > 1.2 or known)
     if not found:
         return None
     return finding(

@@ -28,18 +28,13 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     """
     rows = s.facts.get("parameters", [])
     if s.steps == 0 and s.facts.get("backwards", 0) >= 20:
-        return _no_step(s, [row for row in rows if row["gradient"]])
+        # Gradients may have been cleared in the meantime.
+        return _no_step(
+            s, [r for r in rows if r["gradient"]] or [r for r in rows if r["trainable"]]
+        )
     if s.steps < 3 or not rows:
         return None
-    left = [
-        r
-        for r in rows
-        if r["trainable"]
-        and r["gradient"]
-        and not r["optimizer"]
-        and not r["moved"]
-        and r["tracked"]
-    ]
+    left = [r for r in rows if _left_out(r)]
     stuck = [
         r for r in rows if r["tried"] and not r["paid"] and not r["shifted"] and not r["moved"]
     ]
@@ -54,7 +49,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         return _cleared(s, [r for r in rows if r["asked"] and r["trainable"]])
     zero_rate = max(s.values("optimizer", "rate"), default=1.0) == 0
     names = left or (stuck if not zero_rate and _whole_layers(stuck, s) else []) or frozen
-    names = names or (_untaught(rows) if trained and learned(s) < 0.7 else [])
+    names = names or (_untaught(rows) if trained and learned(s) < 0.65 else [])
     if not names:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
@@ -68,6 +63,11 @@ def parameter_not_updated(s: Signals) -> Finding | None:
          "freeze with requires_grad_(False) what is meant to stay"],
         parameters=len(names), share=share,
     )  # fmt: skip
+
+
+def _left_out(row: dict) -> bool:
+    known = row["trainable"] and row["gradient"] and row["tracked"]
+    return known and not row["optimizer"] and not row["moved"]
 
 
 def _why(names: list[dict], left: list[dict], frozen: list[dict], stray: list[dict]) -> str:
