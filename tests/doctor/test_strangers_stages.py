@@ -88,7 +88,26 @@ def fine_tuned_without_its_head():
     stage(net, optimizer, 100)
 
 
-@pytest.mark.parametrize("program", [frozen_then_all, one_for_each_epoch, folds])
+class Hooked(nn.Module):
+    """Reads what hooks on its own layer have put by: a copy without them cannot run."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head, self.seen = trunk(), nn.Linear(64, 10), {}
+        self.body[2].register_forward_hook(lambda m, args, y: self.seen.update(body=y))
+
+    def forward(self, x):
+        self.seen.clear()
+        self.body(x)
+        return self.head(self.seen["body"])
+
+
+def hooked():
+    net = Hooked()
+    stage(net, torch.optim.Adam(net.parameters(), 3e-3), 120)
+
+
+@pytest.mark.parametrize("program", [frozen_then_all, one_for_each_epoch, folds, hooked])
 def test_healthy_programs_in_stages_are_left_alone(program):
     torch.manual_seed(0)
     assert grave(program) == []
@@ -107,3 +126,11 @@ def test_later_optimizers_go_on_with_the_steps():
         stage(net, torch.optim.Adam(net.parameters(), 3e-3), 60)
         stage(net, torch.optim.SGD(net.parameters(), 1e-2), 40)
     assert doctor.steps == 60 + 40 - 1  # the first step of the second is told of with the last
+
+
+def test_a_network_that_lives_on_its_hooks_is_no_error_of_the_doctor():
+    from visus.doctor import Doctor
+
+    with Doctor() as doctor:
+        hooked()
+    assert doctor.errors == []

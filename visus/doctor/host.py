@@ -62,11 +62,7 @@ class Host(BareHost, Attention, Ticking):
         self.looked = -1
         self.last_batch: Any = None
         self.ticks: list[Tick] = []  # steps not yet told to the probes
-        self.waited, self.loads, self.iterator = (
-            0.0,
-            0,
-            0,
-        )  # seconds for, number and giver of batches
+        self.waited, self.loads, self.iterator = 0.0, 0, 0  # seconds for, number, giver of batches
         self.probes: list[Probe] = []
         self.routes: dict[str, list[tuple[Probe, Any]]] = {}
         for probe in attach(self, asks):
@@ -114,6 +110,10 @@ class Host(BareHost, Attention, Ticking):
             self._shadow.follow()
             return self._shadow
         return None
+
+    def forgo(self) -> None:
+        """No experiments: the copy cannot run (a network may live on hooks of its own)."""
+        self._shadow = False
 
     def _network(self, module: nn.Module) -> bool:
         key = id(module)

@@ -34,6 +34,20 @@ def undisturbed() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
+def _put_by(roots: list[nn.Module]) -> dict[int, Any]:
+    """Results of a pass that modules keep (a cache of features): torch copies only their values."""
+    found: dict[int, Any] = {}
+    held, seen = [vars(m) for root in roots for m in root.modules()], set()
+    while held:
+        item = held.pop()
+        if isinstance(item, torch.Tensor) and item.grad_fn is not None:
+            found[id(item)] = item.detach().clone()
+        elif isinstance(item, dict | list | tuple) and id(item) not in seen:
+            seen.add(id(item))
+            held.extend(item.values() if isinstance(item, dict) else item)
+    return found
+
+
 class Shadow:
     """Copies of the networks, kept in step with the originals on demand.
 
@@ -43,7 +57,7 @@ class Shadow:
     def __init__(self, names: Names):
         self.originals = list(names.roots)
         with undisturbed():
-            self.copies: list[nn.Module] = copy.deepcopy(self.originals)
+            self.copies: list[nn.Module] = copy.deepcopy(self.originals, _put_by(self.originals))
         for module in (m for root in self.copies for m in root.modules()):
             for hooks in (module._forward_hooks, module._forward_pre_hooks,
                           module._backward_hooks, module._backward_pre_hooks):  # fmt: skip

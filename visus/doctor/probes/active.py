@@ -64,8 +64,11 @@ class Steps(Probe):
 
     def _check(self, score: Score, begin: float) -> None:
         # Does the copy give the program's very loss? Else nothing that it does can be trusted.
-        shadow = self.host.shadow()
-        again = float(shadow.play(score)[0]) if shadow is not None else math.nan
+        shadow, again = self.host.shadow(), math.nan
+        try:
+            again = float(shadow.play(score)[0]) if shadow is not None else math.nan
+        except Exception:
+            self.host.forgo()
         near = abs(again - begin) <= 1e-3 * max(abs(begin), 1e-6)
         self.faithful = shadow is not None and (near or again == begin)
         self.signals.facts["faithful"] = self.faithful
