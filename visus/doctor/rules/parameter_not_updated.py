@@ -49,7 +49,8 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         return _cleared(s, [r for r in rows if r["asked"] and r["trainable"]])
     zero_rate = max(s.values("optimizer", "rate"), default=1.0) == 0
     names = left or (stuck if not zero_rate and _whole_layers(stuck, s) else []) or frozen
-    names = names or (_untaught(rows) if trained and learned(s) < 0.65 else [])
+    untaught = _untaught(rows) if trained and not names else []
+    names = names or (untaught if _harmed(s, untaught, rows) else [])
     if not names:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
@@ -63,6 +64,12 @@ def parameter_not_updated(s: Signals) -> Finding | None:
          "freeze with requires_grad_(False) what is meant to stay"],
         parameters=len(names), share=share,
     )  # fmt: skip
+
+
+def _harmed(s: Signals, untaught: list[dict], rows: list[dict]) -> bool:
+    """Little is learned, or not much with most weights at random: a few random layers can serve."""
+    most = sum(r["size"] for r in untaught) > 0.5 * sum(r["size"] for r in rows)
+    return learned(s) < (0.65 if most else 0.3)
 
 
 def _left_out(row: dict) -> bool:
