@@ -265,6 +265,33 @@ def normalized_with_its_own_numbers():
     normalized_with_other_numbers(right=True)
 
 
+class Written(nn.Module):
+    """A layer by hand, W as (inputs, units)."""
+
+    def __init__(self, inputs, units, equal):
+        super().__init__()
+        drawn = torch.randn(inputs, units, generator=torch.Generator().manual_seed(units))
+        self.W = nn.Parameter((torch.ones_like(drawn) if equal else drawn) / inputs**0.5)
+
+    def forward(self, x):
+        return x @ self.W
+
+
+def equal_units_by_hand(equal=True):
+    parts = [
+        Written(64, 48, equal),
+        nn.Tanh(),
+        Written(48, 24, equal),
+        nn.Tanh(),
+        Written(24, 10, equal),
+    ]
+    learn(nn.Sequential(*parts), F.cross_entropy)
+
+
+def drawn_units_by_hand():
+    equal_units_by_hand(equal=False)
+
+
 def numbers_by_heart(samples=60, noise=0.7, decay=0.0):
     """Noisy numbers, judged by hand: the error on new ones never falls, nor does it rise."""
     x, y = numbers(1200, 16)
@@ -287,6 +314,7 @@ def many_numbers():
 CAUSES = {
     normalized_with_other_numbers: "input-not-normalized",
     numbers_by_heart: "overfitting",
+    equal_units_by_hand: "init-symmetric",
     dropout_as_a_function: "mode-wrong",
     frozen_before_it_learned: "parameter-not-updated",
     cleared_between_backward_and_step: "parameter-not-updated",
@@ -303,7 +331,7 @@ CAUSES = {
     pairs_of_the_silent: "relu-dead",
 }
 
-HEALTHY = [normalized_with_its_own_numbers, many_numbers, dropout_told_of_the_mode, frozen_after_it_learned, within_reach, bare, bare_with_an_optimizer,
+HEALTHY = [normalized_with_its_own_numbers, many_numbers, drawn_units_by_hand, dropout_told_of_the_mode, frozen_after_it_learned, within_reach, bare, bare_with_an_optimizer,
            rare_but_easy, root_above_zero, judged_by_a_threshold_in_eval_mode, thinned_a_little]  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from visus.doctor.bare import Bare
 from visus.doctor.names import ACTIVATION, NORM, WEIGHT, layer_of
 from visus.doctor.probes import Probe, probes
 
@@ -51,7 +50,7 @@ class Layers(Probe):
         tape = self.host.tape
         if not tape.grad or not isinstance(result, torch.Tensor) or not result.is_floating_point():
             return
-        if name in ("matmul", "mm", "addmm") and isinstance(self.host.path[-1], Bare):
+        if name in ("matmul", "mm", "addmm") and len(args) > 1:
             self._product(args, result)
         elif name in WEIGHT:
             self._weight(name, args, kwargs, result)
@@ -69,7 +68,8 @@ class Layers(Probe):
     def _product(self, args, result) -> None:
         # x @ W, W held as (inputs, units): the layer that a linear one with W.T would be.
         x, weight = args[-2:]
-        if self.names.parameter(weight) is not None and weight.ndim == 2 and weight.shape[0] > 0:
+        known = isinstance(weight, torch.Tensor) and self.names.parameter(weight) is not None
+        if known and weight.ndim == 2 and weight.shape[0] > 0 and result.ndim > 1:
             self._weight("linear", (x, weight), {}, result)
 
     def _weight(self, name, args, kwargs, result) -> None:

@@ -24,6 +24,18 @@ def fresh(p: torch.Tensor) -> bool:
     return 0.9 < float(unit.abs().max()) <= 1.0001 and abs(rms - 3**-0.5) < 0.06
 
 
+def units_differ(p: torch.Tensor) -> float:
+    """The largest difference between the weights of two units over the root mean square of all.
+
+    Written by hand (`x @ W`) the units are the columns: of a matrix the smaller of the two counts.
+    """
+    flat = p.detach().float().flatten(1)
+    off = float((flat - flat[0]).abs().max())
+    if p.ndim == 2 and flat.shape[1] > 1:
+        off = min(off, float((flat - flat[:, :1]).abs().max()))
+    return off / (float(flat.square().mean().sqrt()) or 1.0)
+
+
 def _norm(tensor: torch.Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach().float()))
 
@@ -79,8 +91,7 @@ class Updates(Probe):
         rms = float(flat.square().mean().sqrt())
         self.signals.add(place, "scale", step, rms * math.sqrt(flat.shape[1]))
         if flat.shape[0] > 1:
-            off = float((flat - flat[0]).abs().max())
-            self.signals.add(place, "rows_differ", step, off / (rms or 1.0))
+            self.signals.add(place, "rows_differ", step, units_differ(p))
 
     # -- gradients left over from the last step
     def backward(self, loss, tape) -> None:
@@ -158,11 +169,7 @@ class Updates(Probe):
             if weight > 0:
                 s.add(place, "gradient_ratio", step, grad / weight)
             if p.grad.ndim >= 2 and p.shape[0] > 1:
-                flat = p.detach().float().flatten(1)
-                rms = float(flat.square().mean().sqrt())
-                s.add(
-                    place, "rows_differ", step, float((flat - flat[0]).abs().max()) / (rms or 1.0)
-                )
+                s.add(place, "rows_differ", step, units_differ(p))
         s.add(own, "gradient", step, math.sqrt(total))
         s.add(own, "weights", step, math.sqrt(decay))
 

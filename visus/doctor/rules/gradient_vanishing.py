@@ -10,7 +10,7 @@ from visus.doctor.signals import Signals, median
 @rule(asks=("updates", "layers", "loss", "trials"),
       because=("init-symmetric", "init-too-small", "activation-saturated", "relu-dead", "input-not-normalized",
                "init-too-large", "learning-rate-too-large", "loss-not-finite", "parameter-without-gradient",
-               "loss-mismatch", "regularization-too-strong", "output-range"))  # fmt: skip
+               "loss-mismatch", "regularization-too-strong", "output-range", "mode-wrong"))  # fmt: skip
 def gradient_vanishing(s: Signals) -> Finding | None:
     """The gradient all but disappears on its way back to the first layers.
 
