@@ -8,25 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, grave, mlp  # pyright: ignore[reportMissingImports]
+from clinic import digits, fit, grave, mlp  # pyright: ignore[reportMissingImports]
 
 
-def stage(net, optimizer, steps, images=None, labels=None, seed=0):
+def stage(net, optimizer, steps, images=None, labels=None):
     """Train with a look at validation every 25 steps."""
     x, y, xv, yv = digits()
     x, y = (x, y) if images is None else (images, labels)
-    for step, rows in enumerate(batches(len(y), 32, steps, seed)):
-        net.train()
-        optimizer.zero_grad()
-        F.cross_entropy(net(x[rows]), y[rows]).backward()
-        optimizer.step()
+
+    def look(step):
         if step % 25 == 24:
             net.eval()
             with torch.no_grad():
                 (net(xv).argmax(1) == yv).float().mean()
+            net.train()
+
+    fit(net, x, y, optimizer=optimizer, steps=steps, each=look)
 
 
 class Frozen(nn.Module):

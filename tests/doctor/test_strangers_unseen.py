@@ -11,19 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, grave, mlp, numbers, watched  # pyright: ignore[reportMissingImports]
+from clinic import batches, digits, fit, grave, mlp, numbers, watched  # pyright: ignore[reportMissingImports]
 
 
 def learn(net, loss, steps=120, rate=3e-3, size=32, n=1500, then=None):
     """Adam on digits; `then(step)` is called after each step."""
     x, y, *_ = digits()
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], rate)
-    for step, rows in enumerate(batches(n, size, steps)):
-        optimizer.zero_grad()
-        loss(net(x[rows]), y[rows]).backward()
-        optimizer.step()
-        if then is not None:
-            then(step)
+    fit(net, x[:n], y[:n], optimizer=optimizer, loss=loss, steps=steps, size=size, each=then)
 
 
 class Wake(nn.Module):
@@ -254,11 +249,7 @@ def normalized_with_other_numbers(right=False):
     x, y, *_ = digits()
     x = (x if right else x / 255).sub(0.45).div(0.25)
     net = mlp(64, 64, 64, 10)
-    optimizer = torch.optim.SGD(net.parameters(), 0.03)
-    for rows in batches(1500, 32, 150):
-        optimizer.zero_grad()
-        F.cross_entropy(net(x[rows]), y[rows]).backward()
-        optimizer.step()
+    fit(net, x, y, optimizer=torch.optim.SGD(net.parameters(), 0.03), steps=150)
 
 
 def normalized_with_its_own_numbers():
@@ -292,19 +283,18 @@ def drawn_units_by_hand():
     equal_units_by_hand(equal=False)
 
 
-def numbers_by_heart(samples=60, noise=0.7, decay=0.0):
+def numbers_by_heart(samples=60, noise=0.7):
     """Noisy numbers, judged by hand: the error on new ones never falls, nor does it rise."""
     x, y = numbers(1200, 16)
     y = y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     net = mlp(16, 128, 128, 1)
-    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=decay)
-    for step, rows in enumerate(batches(samples, 20, 400)):
-        optimizer.zero_grad()
-        F.mse_loss(net(x[rows]), y[rows]).backward()
-        optimizer.step()
+
+    def judge(step):
         if step % 40 == 39:
             with torch.no_grad():
                 ((net(x[800:]) - y[800:]) ** 2).mean()
+
+    fit(net, x[:samples], y[:samples], loss=F.mse_loss, steps=400, size=20, each=judge)
 
 
 def many_numbers():
