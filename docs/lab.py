@@ -30,9 +30,7 @@ A claim is a few checks, each a number by seed with Student's 95 % interval. It 
 def row(name: str, folder: Path | None) -> str:
     """A line of the table; "not measured here" where the folder has no result of this code."""
     experiment = experiments[name]()
-    settings = experiment.settings("quick")
-    mark = runner.fingerprint(experiment, settings, experiment.seeds)
-    held = runner.finished(folder, name, mark) if folder else None
+    held = runner.kept(name, folder, runner.marked(name, "quick")) if folder else None
     verdict, numbers = "not measured here", ""
     if held is not None:
         verdict, numbers = held["verdict"], "; ".join(c["sentence"] for c in held["checks"])

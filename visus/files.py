@@ -52,6 +52,15 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path, place: str, way_out: str) -> Path:
+    """The folder, made where it is missing; a `RunError` of `place` where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{place}: cannot make {folder}: {error.strerror}; {way_out}") from None
+    return folder
+
+
 def sibling(path: Path) -> Path | None:
     """The file or folder a person most likely meant by `path`, which is not there."""
     try:

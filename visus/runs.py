@@ -14,7 +14,7 @@ from typing import Any
 
 from visus import ledger
 from visus.errors import RunError, UsageError
-from visus.files import replace_json, sibling
+from visus.files import make_folder, replace_json, sibling
 
 REQUEST = "request.json"
 ARRAYS = "arrays"  # the data of a run whose images came as Python objects
@@ -34,12 +34,7 @@ def open_run(
         folder = _checked(Path(out), request, again)
     else:
         folder = _free(request, suffix, again)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"out: cannot make {folder}: {error.strerror}; choose another --out"
-        ) from None
+    make_folder(folder, "out", "choose another --out")
     if not (folder / REQUEST).exists():
         replace_json(folder / REQUEST, request)
     return folder

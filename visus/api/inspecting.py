@@ -11,8 +11,8 @@ from visus import report, training
 from visus.api.audit import audit
 from visus.api.audit_net import SECONDS
 from visus.data import audit as parts
-from visus.errors import DataError, RunError
-from visus.files import replace_text
+from visus.errors import DataError
+from visus.files import make_folder, replace_text
 from visus.ledger import Ledger
 from visus.report.page import NAME
 
@@ -50,14 +50,7 @@ def inspect(
 def _folder(out: str | Path | None) -> Path | None:
     if out is None:
         return None
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"out: cannot make {folder}: {error.strerror}; choose another --out"
-        ) from None
-    return folder
+    return make_folder(Path(out), "out", "choose another --out")
 
 
 def _prepared(data: Any, edits: list[str], ledger: Ledger) -> tuple[Any, str]:

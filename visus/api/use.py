@@ -14,7 +14,7 @@ import torch
 from visus import data as images
 from visus import files, training
 from visus.api.run import Run, opened, trained
-from visus.errors import DataError, RunError, UsageError
+from visus.errors import DataError, UsageError
 from visus.models.onnx import export_onnx
 
 BATCH = 64
@@ -89,12 +89,7 @@ class Masks:
     def __init__(self, folder: Path):
         self.folder = folder
         self.taken: set[str] = set()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"predict: cannot make {folder}: {error.strerror}; give another --masks"
-            ) from None
+        files.make_folder(folder, "predict", "give another --masks")
 
     def keep(self, path: str, mask: torch.Tensor) -> str:
         """Write the class numbers of an image's pixels as a grey PNG; returns its path."""

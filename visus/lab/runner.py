@@ -74,18 +74,25 @@ def finished(folder: Path, name: str, mark: str) -> dict[str, Any] | None:
 
 def run(name: str, folder: Path, *, size: str = "quick", seeds: int | None = None, again: bool = False) -> dict[str, Any]:  # fmt: skip
     """Run one experiment, or read it where it is finished; returns its record."""
-    held = None if again else kept(name, folder, size, seeds)
-    return held or keep(name, folder, size, [measured(name, s, size) for s in _seeds(name, seeds)])
+    mark = marked(name, size, seeds)
+    held = None if again else kept(name, folder, mark)
+    if held is not None:
+        return held
+    return keep(name, folder, size, mark, [measured(name, s, size) for s in _seeds(name, seeds)])
 
 
 def _seeds(name: str, seeds: int | None) -> range:
     return range(seeds or experiments[name].seeds)  # type: ignore[attr-defined]
 
 
-def kept(name: str, folder: Path, size: str, seeds: int | None) -> dict[str, Any] | None:
-    """The record of an experiment that is finished with this code and these settings, or None."""
+def marked(name: str, size: str, seeds: int | None = None) -> str:
+    """The fingerprint of an experiment as it would be measured now."""
     experiment: Experiment = experiments[name]()
-    mark = fingerprint(experiment, experiment.settings(size), len(_seeds(name, seeds)))
+    return fingerprint(experiment, experiment.settings(size), len(_seeds(name, seeds)))
+
+
+def kept(name: str, folder: Path, mark: str) -> dict[str, Any] | None:
+    """The record of an experiment that is finished with this code and these settings, or None."""
     held = finished(folder, name, mark)
     return held and {**held, "reused": True}
 
@@ -97,13 +104,12 @@ def measured(name: str, seed: int, size: str) -> tuple[dict[str, Any], float]:
     return found, time.perf_counter() - began
 
 
-def keep(name: str, folder: Path, size: str, seen: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:  # fmt: skip
-    """Judge, draw and write what all seeds gave; returns the record."""
+def keep(name: str, folder: Path, size: str, mark: str, seen: Sequence[tuple[dict[str, Any], float]]) -> dict[str, Any]:  # fmt: skip
+    """Judge, draw and write what all seeds gave; returns the record. `mark`: from before."""
     experiment, runs = experiments[name](), [found for found, _ in seen]
-    settings = experiment.settings(size)
     record = report(name, experiment, runs)
-    record |= {"size": size, "settings": settings, "seeds": len(runs)}
-    record["fingerprint"] = fingerprint(experiment, settings, len(runs))
+    record |= {"size": size, "settings": experiment.settings(size), "seeds": len(runs)}
+    record["fingerprint"] = mark
     record["seconds"] = round(sum(seconds for _, seconds in seen), 1)
     draw(experiment, runs, folder / name)
     files.replace_json(folder / f"{name}.json", {**record, "runs": runs})
@@ -179,10 +185,7 @@ def run_all(
     """Run experiments, their seeds beside each other; `on(record)` as each is done."""
     if options.get("size", "quick") not in SIZES:
         raise UsageError(f"lab: size is '{options['size']}'; give one of {', '.join(SIZES)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"lab: cannot make {folder}: {error.strerror}; give another --out") from None
+    files.make_folder(folder, "lab", "give another --out")
     matplotlib()  # where it is missing, that is said before minutes of measuring
     records: dict[str, dict[str, Any]] = {}
     try:
@@ -199,7 +202,8 @@ def run_all(
 
 
 def _results(chosen: Sequence[str], folder: Path, processes: int, *, size: str = "quick", seeds: int | None = None, again: bool = False) -> Iterator[dict[str, Any]]:  # fmt: skip
-    held = {} if again else {n: record for n in chosen if (record := kept(n, folder, size, seeds))}
+    marks = {name: marked(name, size, seeds) for name in chosen}
+    held = {} if again else {n: found for n, m in marks.items() if (found := kept(n, folder, m))}
     yield from held.values()
     to_do = [(name, seed) for name in chosen if name not in held for seed in _seeds(name, seeds)]
     seen: dict[str, dict[int, Any]] = {name: {} for name, _ in to_do}
@@ -208,7 +212,7 @@ def _results(chosen: Sequence[str], folder: Path, processes: int, *, size: str =
         if len(seen[name]) == len(_seeds(name, seeds)):
             runs = [seen[name][s] for s in _seeds(name, seeds)]
             failed = [run for run in runs if isinstance(run, dict)]
-            yield failed[0] if failed else _guarded(name, keep, folder, size, runs)
+            yield failed[0] if failed else _guarded(name, keep, folder, size, marks[name], runs)
 
 
 def _measure(to_do: list[tuple[str, int]], size: str, processes: int) -> Iterator[tuple[tuple[str, int], Any]]:  # fmt: skip
