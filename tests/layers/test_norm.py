@@ -15,7 +15,7 @@ from visus.layers import norm
 from visus.layers.norm import norms
 from visus.reference import mixture, normalization
 
-SHAPES = [(4, 6, 5, 7), (2, 34, 9, 20), (1, 4, 33, 35), (5, 8, 1, 1), (3, 2, 1, 90)]
+SHAPES = [(4, 6, 5, 7), (2, 34, 9, 20), (1, 4, 33, 35), (5, 8, 1, 1), (3, 2, 1, 90), (1, 2, 91, 92)]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 ACTS = [None, "relu", ("leaky-relu", 0.2), "elu", "sigmoid", "tanh", "silu"]
 

@@ -46,20 +46,27 @@ template <class T> struct Planes {
 
   // ---- one contiguous plane ------------------------------------------------------------
 
-  // One reading of a tile about k, a number near its mean. Where k was far off, next to how far the
-  // numbers spread, the squares have lost digits: the tile, near by now, is read again about its mean.
-  static VISUS_INLINE void tile(const T* x, int64_t n, A k, int64_t ahead, Moments& into) {
-    const double inverse = 1.0 / double(n);
+  // Where one array, or two, are only read, a long stretch is read in several streams, a part each: the
+  // processor's prefetching starts anew at every page (4 kB), and one stream waits for it each time.
+  static constexpr int64_t FAR_APART = 8192;  // numbers of a stretch from which that pays
+  static VISUS_INLINE int64_t part(int64_t s, int streams) { return s < FAR_APART ? 0 : s / streams / L * L; }
+
+  // One reading of a tile about k, a number near its mean: n numbers, or in each of four streams `apart`
+  // from another where that is not 0. Where k was far off, next to how far the numbers spread, the
+  // squares have lost digits: the tile, near by now, is read again about its mean.
+  static VISUS_INLINE void tile(const T* x, int64_t n, int64_t apart, A k, int64_t ahead, Moments& into) {
+    const int64_t step = apart ? L : 4 * L, next = apart ? apart : L, count = apart ? 4 * n : n;
+    const double inverse = 1.0 / double(count);
     for (int again = 0;; again++, ahead = 0) {
       V d1[4] = {}, d2[4] = {};
       int64_t i = 0;
-      for (; i + 4 * L <= n; i += 4 * L) VISUS_FOUR { soon(x + i + j * L, ahead); V d = load(x + i + j * L) - k; d1[j] += d; d2[j] += d * d; }
+      for (; i + step <= n; i += step) VISUS_FOUR { const T* p = x + i + j * next; soon(p, ahead); V d = load(p) - k; d1[j] += d; d2[j] += d * d; }
       for (; i + L <= n; i += L) { V d = load(x + i) - k; d1[0] += d; d2[0] += d * d; }
       if (i < n) { V d = only<A>(load(x + i, int(n - i)) - k, int(n - i)); d1[1] += d; d2[1] += d * d; }
       const double m = total((d1[0] + d1[1]) + (d1[2] + d1[3])), v = total((d2[0] + d2[1]) + (d2[2] + d2[3]));
       const double off = m * m * inverse, square = v - off;
       if (off > FAR * square && !again) { k = A(double(k) + m * inverse); continue; }
-      return into.merge(double(n), double(k) + m * inverse, square);
+      return into.merge(double(count), double(k) + m * inverse, square);
     }
   }
   // The mean of the first numbers.
@@ -70,7 +77,10 @@ template <class T> struct Planes {
   // ahead: how far on the numbers lie that are read next
   static VISUS_APART void moments(const T* x, int64_t s, double& mean, double& var, int64_t ahead = TILE) {
     Moments all;
-    for (int64_t i = 0; i < s; i += TILE) tile(x + i, std::min(TILE, s - i), i ? A(all.mean) : near(x, s), ahead, all);
+    const int64_t apart = part(s, 4);
+    auto shift = [&] { return all.count ? A(all.mean) : near(x, s); };
+    for (int64_t i = 0; i < apart; i += TILE / 4) tile(x + i, std::min(TILE / 4, apart - i), apart, shift(), ahead > TILE ? ahead : 0, all);
+    for (int64_t i = 4 * apart; i < s; i += TILE) tile(x + i, std::min(TILE, s - i), 0, shift(), ahead, all);
     mean = all.mean;
     var = std::max(all.square, 0.0) / double(s);
     if (all.square != all.square) var = all.square;
@@ -98,32 +108,38 @@ template <class T> struct Planes {
   // ahead: how far on the plane is that is read next, where they do not lie side by side, or 0:
   // what goes on in memory is asked for by the processor itself, and better.
   template <int ACT> static VISUS_APART void sums(const T* g, const T* x, int64_t s, const Small<A>& k, Bend<A> bend, double& sg, double& sx, int64_t ahead) {
-    auto with = [&](auto far) VISUS_HERE {
-      double tg = 0, tx = 0;
-      for (int64_t t = 0; t < s; t += TILE / 4) {
-        int64_t n = std::min(TILE / 4, s - t), i = 0;
-        const T *gt = g + t, *xt = x + t;
-        V h0[4] = {}, h1[4] = {};
-        auto f = [&](V gv, V xv, int j) VISUS_HERE {
-          V d = xv - k.hi;
-          V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, bend);
-          h0[j] += h;
-          h1[j] += h * d;
-        };
-        for (; i + 4 * L <= n; i += 4 * L)
-          VISUS_FOUR {
-            if (far) soon(gt + i + j * L, ahead), soon(xt + i + j * L, ahead);
-            f(load(gt + i + j * L), load(xt + i + j * L), j);
-          }
-        for (; i + L <= n; i += L) f(load(gt + i), load(xt + i), 0);
-        if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 3);
-        tg += exact((h0[0] + h0[1]) + (h0[2] + h0[3]));
-        tx += exact((h1[0] + h1[1]) + (h1[2] + h1[3]));
+    double tg = 0, tx = 0;
+    const int64_t apart = part(s, 2);
+    auto stretch = [&](int64_t t, int64_t n, int64_t other, auto far) VISUS_HERE {  // n numbers, or in each of two streams
+      const int64_t step = other ? 2 * L : 4 * L, next = other ? other : 2 * L;
+      const T *gt = g + t, *xt = x + t;
+      V h0[4] = {}, h1[4] = {};
+      auto f = [&](V gv, V xv, int j) VISUS_HERE {
+        V d = xv - k.hi;
+        V h = ACT == NONE ? gv : pull<ACT>(gv, d * k.a + k.b, bend);
+        h0[j] += h;
+        h1[j] += h * d;
+      };
+      int64_t i = 0;
+      for (; i + step <= n; i += step)
+        VISUS_FOUR {
+          const int64_t o = i + (j & 1) * L + (j >> 1) * next;
+          if (far) soon(gt + o, ahead), soon(xt + o, ahead);
+          f(load(gt + o), load(xt + o), j);
+        }
+      for (; i + L <= n; i += L) {
+        f(load(gt + i), load(xt + i), 0);
+        if (other) f(load(gt + i + other), load(xt + i + other), 2);
       }
-      sg = tg;
-      sx = tx;
+      if (i < n) f(load(gt + i, int(n - i)), only<A>(load(xt + i, int(n - i)), int(n - i)), 3);
+      tg += exact((h0[0] + h0[1]) + (h0[2] + h0[3]));
+      tx += exact((h1[0] + h1[1]) + (h1[2] + h1[3]));
     };
-    if (ahead) with(std::true_type()); else with(std::false_type());
+    for (int64_t t = 0; t < apart; t += TILE / 8) stretch(t, std::min(TILE / 8, apart - t), apart, std::false_type());
+    for (int64_t t = 2 * apart; t < s; t += TILE / 4)
+      if (ahead) stretch(t, std::min(TILE / 4, s - t), 0, std::true_type()); else stretch(t, std::min(TILE / 4, s - t), 0, std::false_type());
+    sg = tg;
+    sx = tx;
   }
 
   template <int ACT> static VISUS_APART void write(const T* g, const T* x, T* dx, int64_t s, const Small<A>& k, Bend<A> bend, bool past, int64_t ahead) {
