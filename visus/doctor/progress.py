@@ -35,6 +35,11 @@ def chance(s: Signals) -> float:
     return begin(s)
 
 
+def guess_error(s: Signals) -> float:
+    """The share of samples that naming the commonest class gets wrong; 0 where it is not known."""
+    return 1 - s.facts.get("majority", 1.0)
+
+
 def floor(s: Signals) -> float:
     """The lowest loss that the targets allow: above zero for soft targets and smoothed labels."""
     return s.median("loss", "floor", 0.0)
@@ -52,7 +57,7 @@ def learned(s: Signals) -> float:
             found.append(1 - (value - low) / (base - low))
     error = s.last("final", "train_error")
     if s.facts.get("task") in ("classification", "binary") and math.isfinite(error):
-        rest = 1 - s.facts.get("majority", 0.5)
+        rest = guess_error(s) if "majority" in s.facts else 0.5
         if rest > 0.02:
             found.append(1 - error / rest)
     values = losses(s)
@@ -140,3 +145,12 @@ def born_sick(s: Signals) -> bool:
         for layer in hidden(s)
         for quantity in ("saturated", "dead")
     )
+
+
+def untaught(s: Signals) -> list[dict]:
+    """Parameters kept out of the training, some of which hold what torch draws for a new layer."""
+    rows = s.facts.get("parameters", [])
+    out = [
+        r for r in rows if not (r["moved"] or r["granted"] or (r["trainable"] and r["optimizer"]))
+    ]
+    return out if any(r["fresh"] for r in out) else []

@@ -102,6 +102,19 @@ class Shadow:
         """The trainable parameters of the copies."""
         return [p for root in self.copies for p in root.parameters() if p.requires_grad]
 
+    @contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Every weight of the copies may learn, the frozen ones too."""
+        frozen = [p for root in self.copies for p in root.parameters()
+                  if not p.requires_grad and p.is_floating_point()]  # fmt: skip
+        try:
+            for p in frozen:
+                p.requires_grad_(True)
+            yield
+        finally:
+            for p in frozen:
+                p.requires_grad_(False)
+
     def play(
         self, score: Score, *, rows: Any = None, same: bool = True, grad: bool = False,
         tweak: Callable | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from visus.doctor.progress import chance, learned, plateau
+from visus.doctor.progress import chance, learned, long_enough, plateau, untaught
 from visus.doctor.rules import rules
 from visus.doctor.signals import median
 
@@ -50,3 +50,8 @@ def asks_held_out(s: Any) -> bool:
     ended = bool(rates) and min(rates) < 1e-3 * max(rates)
     short = s.last("optimizer", "travel", 1.0) < 0.02
     return (score < 0.15 and seen >= 2000) or (score < 0.3 and (short or ended))
+
+
+def asks_thaw(s: Any) -> bool:
+    """Do layers stay at random weights, in a network that could have learned more?"""
+    return bool(untaught(s)) and long_enough(s) and learned(s) < 0.65

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from visus.doctor.progress import broken, chance, diverged, half, learned, long_enough, plain
+from visus.doctor.progress import (
+    broken,
+    chance,
+    diverged,
+    guess_error,
+    half,
+    learned,
+    long_enough,
+    plain,
+)
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -120,7 +129,7 @@ def _flat(s: Signals, sure: float, everywhere: float, n: float) -> bool:
     # Two or three classes have no ranks. Hard samples are those near the border, wrong labels lie
     # anywhere; so do the errors of a network that cannot bend its border, which one batch shows.
     fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     few = s.facts.get("task") == "binary" or s.facts.get("classes", 9) <= 3
     slack = 1.5 * math.sqrt(sure * (1 - sure) * sure / n) if n else 1.0  # n / sure samples
     return few and fits and n >= 20 and everywhere < 0.8 * guess and sure - slack > 0.6 * everywhere
@@ -136,7 +145,7 @@ def _no_better_than_chance(s: Signals) -> bool:
         return n >= 100 and s.facts.get("kind") == "mse_loss" and error > 0.95 * chance(s)
     if n < 100 and learned(s) < 0.15:
         error, n = s.last("final", "train_error"), s.last("final", "train_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
     return error > guess - 3 * math.sqrt(guess * (1 - guess) / n)
@@ -145,7 +154,7 @@ def _no_better_than_chance(s: Signals) -> bool:
 def _sees(s: Signals) -> bool:
     # Better than a guess on samples held out: labels and inputs do belong together.
     error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
     return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)
@@ -154,7 +163,7 @@ def _sees(s: Signals) -> bool:
 def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = False) -> bool:
     """Is the error of the plain network on batches held out below (or `above`) a limit?"""
     error, n = s.last("trial", "rival_error"), s.last("trial", "rival_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if n < 100 or guess < 0.3 or not math.isfinite(error):
         return False
     border = limit(guess, 3 * math.sqrt(guess * (1 - guess) / n))
@@ -164,7 +173,7 @@ def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = Fal
 def _held_out_learns(s: Signals) -> bool:
     # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes.
     error, n = s.last("trial", "held_error"), s.last("trial", "held_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if n < 40 or not math.isfinite(error):
         return True
     if s.facts.get("kind") == "mse_loss":
