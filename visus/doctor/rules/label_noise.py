@@ -45,12 +45,13 @@ def label_noise(s: Signals) -> Finding | None:
     if not plain(s) or not long_enough(s) or diverged(s) or broken(s):
         return None
     score, error = learned(s), s.last("final", "train_error")
-    sure, everywhere, rank, n = certainty(s)
+    early = at_best(s)
+    sure, everywhere, rank, n = early or certainty(s)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.15 < score < 0.95 and n >= 15 and sure > 0.08
     arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.05 if _sure_elsewhere(s, sure) else 0.3)
     ranked = score > 0.25 and (arbitrary or _strewn(s))
-    partly = partly and (ranked or _flat(s, sure, everywhere, n))
+    partly = bool(early) or (partly and (ranked or _flat(s, sure, everywhere, n)))
     seen = s.steps * s.median("batch", "size", 0)
     nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
@@ -90,9 +91,41 @@ def certainty(s: Signals) -> tuple[float, float, float, float]:
     return 0.0, 0.0, 0.0, 0.0
 
 
-def _of(s: Signals, place: str) -> tuple[float, float, float, float, float]:
-    """Sure samples seen at a place; their error, that of all, mean rank, and how many are wrong."""
-    late = [step >= s.steps / 2 for step, _ in s.series(place, "sure_n")]
+def at_best(s: Signals) -> tuple[float, float, float, float] | None:
+    """What `certainty` gives of the labels it learned from when it knew the validation samples best,
+    if its sure answers were right there and contradicted by these labels, which are arbitrary.
+
+    Later it may know wrong labels by heart. Not where no sample comes back as it was: jitter so
+    strong takes the answer away.
+    """
+    best = _best(s)
+    if best is None or max(half(s.values("train", "known")), default=0.0) <= 0.1:
+        return None
+    _, sure, everywhere, rank, n = _of(s, "labels", best / 2, 1.1 * best)
+    seen, wrong, *_ = _of(s, "validation", best - 0.5, best)
+    arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > 0.2
+    found = n >= 15 and sure > 0.2 and seen >= 30 and wrong < sure / 3 and arbitrary
+    return (sure, everywhere, rank, n) if found else None
+
+
+def _best(s: Signals) -> int | None:
+    """The step after which an evaluation of enough samples erred least; None where none is known."""
+    seen: dict[int, tuple[float, float]] = {}
+    columns = [s.series("validation", name) for name in ("all_n", "all_wrong")]
+    for (step, n), (_, wrong) in zip(*columns, strict=True):
+        before = seen.get(step, (0.0, 0.0))
+        seen[step] = before[0] + n, before[1] + wrong
+    known = {step: wrong / n for step, (n, wrong) in seen.items() if n >= 30 and step >= 20}
+    return min(known, key=lambda step: known[step]) if known else None
+
+
+def _of(
+    s: Signals, place: str, since: float | None = None, until: float = math.inf
+) -> tuple[float, float, float, float, float]:
+    """Sure samples seen at a place after a step (half of all); their error, that of all, mean rank,
+    and how many are wrong."""
+    since = s.steps / 2 - 0.5 if since is None else since
+    late = [since < step <= until for step, _ in s.series(place, "sure_n")]
     names = ("sure_n", "sure_wrong", "sure_rank", "all_n", "all_wrong")
     columns = [s.values(place, name) for name in names]
     rows = [row for *row, kept in zip(*columns, late, strict=True) if kept]
