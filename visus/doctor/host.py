@@ -105,7 +105,7 @@ class Host(BareHost, Attention, Ticking):
                 self.fault("shadow", error)
                 self._shadow = False
         if isinstance(self._shadow, Shadow):
-            if len(self._shadow.originals) != len(self.names.roots):
+            if self._shadow.outdated(self.names):
                 self._shadow = Shadow(self.names)
             self._shadow.follow()
             return self._shadow

@@ -81,6 +81,12 @@ class Shadow:
                 if mine.training != theirs.training:  # to set an attribute of a module is dear
                     mine.training = theirs.training
 
+    def outdated(self, names: Names) -> bool:
+        """Have networks been met since, or layers of them been replaced?"""
+        now = [t for root in names.roots for t in _state(root)]
+        same = len(now) == len(self.pairs)
+        return not same or any(a is not b for a, (_, b) in zip(now, self.pairs, strict=True))
+
     def keep(self) -> list[torch.Tensor]:
         """The state of the copies, to `put` back later."""
         return [mine.detach().clone() for mine, _ in self.pairs]

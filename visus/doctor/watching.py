@@ -66,6 +66,7 @@ class Doctor:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         self.host.stop()
+        self.host.signals.facts["cut"] = isinstance(error, Enough)
         if isinstance(error, Exception):
             self.host.after_crash(trace)
         self._write("watching", doing="experiments after the end")

@@ -249,8 +249,13 @@ class Trials(Probe):
         return True
 
     def _found(self, shadow, kept, facts, which) -> DataLoss | None:
-        rows = slice(SAMPLES) if kept.size() > SAMPLES else None
-        played = shadow.play(kept, rows=rows)
+        goal = facts.get("target")  # not of each sample where only some were picked
+        whole = goal is not None and len(goal) != kept.size()
+        rows = slice(SAMPLES) if kept.size() > SAMPLES and not whole else None
+        try:
+            played = shadow.play(kept, rows=rows)
+        except (RuntimeError, IndexError):  # no part of this batch can be played alone
+            rows, played = None, shadow.play(kept)
         if which == "train":
             self.calm[facts["step"]] = float(played[0])
             if len(played) < 3:
@@ -267,6 +272,8 @@ class Trials(Probe):
         s, host = self.signals, self.host
         if self.start:  # networks met later (an average of the weights) as they are now
             self.start = [*self.start, *final[len(self.start) :]]
+            if any(a.shape != b.shape for a, b in zip(self.start, final, strict=False)):
+                self.start = None  # layers were replaced on the way: there is no way back
         student = Student(host, shadow)
         if self.start:
             shadow.mode(dropout=False)

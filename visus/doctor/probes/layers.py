@@ -139,12 +139,14 @@ class Layers(Probe):
         s.add(place, "zero", step, _zero(y))
         seen = self.alive.setdefault(place, [])
         axes = others(y)
-        seen.append((y.amax(axes) if axes else y) > 0)
+        live = (y.amax(axes) if axes else y) > 0
+        if seen and seen[-1].shape != live.shape:
+            seen.clear()  # another layer has taken this name
+        seen.append(live)
         del seen[:-4]
-        if seen[0].shape == seen[-1].shape:
-            dead = 1 - float(torch.stack(seen).any(0).float().mean())
-            s.add(place, "dead", step, dead)
-            s.add(place, "dead_samples", step, float(y.shape[0] * len(seen)))
+        dead = 1 - float(torch.stack(seen).any(0).float().mean())
+        s.add(place, "dead", step, dead)
+        s.add(place, "dead_samples", step, float(y.shape[0] * len(seen)))
 
 
 def histogram(record: Any, step: int, place: str, quantity: str, x: torch.Tensor) -> None:

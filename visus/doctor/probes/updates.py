@@ -40,6 +40,11 @@ def _norm(tensor: torch.Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach().float()))
 
 
+def _place_of(name: str) -> str:
+    """The layer of a weight; for a recurrent layer, which has several, layer and weight."""
+    return name if "weight_ih" in name or "weight_hh" in name else layer_of(name)
+
+
 @probes.member
 class Updates(Probe):
     """By parameter: gradient and update against weight; by optimizer: rate, stale gradients."""
@@ -87,7 +92,7 @@ class Updates(Probe):
             yield self.names.parameter(p) or "", p
 
     def _shape(self, name: str, p: torch.Tensor) -> None:
-        place, step, flat = layer_of(name), self.host.step, p.detach().float().flatten(1)
+        place, step, flat = _place_of(name), self.host.step, p.detach().float().flatten(1)
         rms = float(flat.square().mean().sqrt())
         self.signals.add(place, "scale", step, rms * math.sqrt(flat.shape[1]))
         if flat.shape[0] > 1:
@@ -105,7 +110,7 @@ class Updates(Probe):
         key, s, step = id(optimizer), self.signals, self.host.counts.get(id(optimizer), 0)
         params = [p for group in optimizer.param_groups for p in group["params"]]
         if key in self.witness:
-            s.add("optimizer", "stale", step, float(not self.clean.get(key, True)))
+            s.add(self._place(optimizer), "stale", step, float(not self.clean.get(key, True)))
         look = step == 0 or self.host.looking
         if look:
             for group in optimizer.param_groups:
@@ -159,7 +164,7 @@ class Updates(Probe):
             name = self.names.parameter(p)
             if name is None or p.ndim < 2:
                 continue
-            place = layer_of(name)
+            place = _place_of(name)
             s.add(place, "gradient", step, grad / math.sqrt(p.numel()))
             if self.host.record is not None:
                 histogram(self.host.record, step, place, "gradient", p.grad)
@@ -191,7 +196,7 @@ class Updates(Probe):
                 up, down = up + change**2, down + size**2
                 name = self.names.parameter(p)
                 if name and p.ndim >= 2 and size > 0:
-                    s.add(layer_of(name), "update", step, change / size)
+                    s.add(_place_of(name), "update", step, change / size)
         if down > 0:
             s.add(self._place(optimizer), "update", step, math.sqrt(up / down))
 

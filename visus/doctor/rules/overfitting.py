@@ -46,7 +46,7 @@ def overfitting(s: Signals) -> Finding | None:
         # In variances of the targets: every sample known by heart, and little of new ones.
         spread = s.median("target", "std", 0.0) ** 2
         known = train < 0.03 * spread and val > 0.3 * spread and n_val >= 100
-        found = wide and len(course) > 2 and (rise > 1.2 or known)
+        found = wide and (known or (len(course) > 2 and rise > 1.2))
     if not found:
         return None
     return finding(
