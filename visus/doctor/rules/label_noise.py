@@ -204,7 +204,8 @@ def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = Fal
 
 
 def _held_out_learns(s: Signals) -> bool:
-    # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes.
+    # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes, and so
+    # does likely.
     error, n = s.last("trial", "held_error"), s.last("trial", "held_n", 0)
     guess = guess_error(s)
     if n < 40 or not math.isfinite(error):
@@ -213,4 +214,4 @@ def _held_out_learns(s: Signals) -> bool:
         return error < 0.9 * chance(s)
     if guess < 0.3:
         return True
-    return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)
+    return error < guess - 1.5 * math.sqrt(guess * (1 - guess) / n)
