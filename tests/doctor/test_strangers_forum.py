@@ -147,7 +147,41 @@ def brightness_alone():
     learn(net, torch.optim.Adam(net.parameters(), 0.01), x, y, 200)
 
 
+def judged_in_two_parts():
+    """The head of today on the body's answers of long ago would err far more than it does."""
+    x, y, xv, yv = digits()
+    body, head = nn.LSTM(8, 32, batch_first=True), nn.Linear(32, 10)
+    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], 1e-2)
+    for step, rows in enumerate(batches(1400, 32, 250)):
+        optimizer.zero_grad()
+        F.cross_entropy(head(body(x[rows].view(-1, 8, 8))[0][:, -1]), y[rows]).backward()
+        optimizer.step()
+        if step in (20, 40, 60):
+            with torch.no_grad():
+                F.cross_entropy(head(body(xv.view(-1, 8, 8))[0][:, -1]), yv)
+
+
+def dead_by_hand(shift=-0.17):
+    torch.manual_seed(0)
+    x, y, *_ = digits()
+    x = x - x.min()
+    first = (torch.randn(64, 64) * 0.1 + shift).requires_grad_()
+    second = (torch.randn(64, 10) * 0.2).requires_grad_()
+    for rows in batches(1400, 32, 120):
+        loss = F.cross_entropy((x[rows] @ first).clamp(min=0) @ second, y[rows])
+        loss.backward()
+        with torch.no_grad():
+            for w in (first, second):
+                w -= 0.02 * w.grad
+                w.grad = None
+
+
+def alive_by_hand():
+    dead_by_hand(0.0)
+
+
 SICK = {
+    dead_by_hand: "relu-dead",
     loss_made_of_numbers: "parameter-without-gradient",
     warm_up_without_end: "learning-rate-too-small",
     two_optimizers: "gradient-not-zeroed",
@@ -158,7 +192,7 @@ SICK = {
 }
 HEALTHY = [
     loss_in_two_halves, warm_up_of_thirty, two_optimizers_both_cleared, numbers_without_noise, rare_and_weighted,
-    rows_just_read, right_labels,
+    rows_just_read, right_labels, judged_in_two_parts, alive_by_hand,
 ]  # fmt: skip
 
 
@@ -184,3 +218,23 @@ def test_a_layer_replaced_on_the_way_is_no_error_of_the_doctor():
         learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 60)
 
     assert watched(program).errors == []
+
+
+class ByHand(nn.Module):
+    """Layers written as x @ W, W of shape (inputs, units), drawn for that."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(64, 16) * (2 / 64) ** 0.5)
+        self.second = nn.Parameter(torch.randn(16, 10) * (2 / 16) ** 0.5)
+
+    def forward(self, x):
+        return (x @ self.first).relu() @ self.second
+
+
+def test_weights_by_hand_are_measured_the_way_round_they_are_used():
+    x, y, *_ = digits()
+    net = ByHand()
+    doctor = watched(lambda: learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 40))
+    for place in ("first", "second"):  # He: root mean square times the square root of the inputs
+        assert doctor.host.signals.first(place, "scale") == pytest.approx(2**0.5, rel=0.15)

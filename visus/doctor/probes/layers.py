@@ -57,7 +57,7 @@ class Layers(Probe):
         elif name in NORM and self.chain:
             self.chain[-1]["norm"] = name
         elif name in ACTIVATION and result.ndim >= 2:
-            self._activation(name, result)
+            self._activation(rectifies(name, args, kwargs) or name, result)
         elif name in ("dropout", "dropout2d", "feature_dropout", "alpha_dropout"):
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
             if isinstance(rate, float) and drops(args, kwargs):
@@ -165,6 +165,15 @@ def histogram(record: Any, step: int, place: str, quantity: str, x: torch.Tensor
     record("histogram", step=step, place=place, quantity=quantity, edges=edges.tolist(),
            counts=[int(n) for n in counts.tolist()], low=int((flat < low).sum()),
            high=int((flat > high).sum()))  # fmt: skip
+
+
+def rectifies(name: str, args: Any, kwargs: Any) -> str:
+    """ "relu" for a clamp at 0 from below and at nothing from above; else ""."""
+    if name != "clamp":
+        return ""
+    low = args[1] if len(args) > 1 else kwargs.get("min")
+    high = args[2] if len(args) > 2 else kwargs.get("max")
+    return "relu" if high is None and isinstance(low, int | float) and low == 0 else ""
 
 
 def drops(args: Any, kwargs: Any) -> bool:

@@ -56,7 +56,7 @@ class Updates(Probe):
         self.contributed: dict[int, int] = {}
         self.held: dict[int, torch.Tensor] | None = None
         self.start: dict[int, torch.Tensor] = {}
-        self.shaped: set[int] = set()
+        self.unread: dict[int, str] = {}  # first weights not read yet: which way round are they?
         self.granted: set[int] = set()  # parameters that had a gradient at some step
         self.asked: set[int] = set()
         self.moved: set[int] = set()
@@ -73,17 +73,22 @@ class Updates(Probe):
                 continue
             if p.numel() <= 1 << 22:
                 self.start[id(p)] = p.detach().clone()
-                if p.ndim >= 2 and not isinstance(self.names.roots[0], Bare):
-                    self._shape(self.names.parameter(p) or name, p)
+                if p.ndim >= 2:
+                    self.unread[id(p)] = self.names.parameter(p) or name
 
     def op(self, name, args, kwargs, result) -> None:
-        # Which way round a bare weight is held shows where it is used; its first value is kept.
-        weight = args[-1] if args and isinstance(self.host.path[-1], Bare) else None
-        start = self.start.get(id(weight))
-        place = self.names.parameter(weight) if isinstance(weight, torch.Tensor) else None
-        if place and start is not None and start.ndim == 2 and id(weight) not in self.shaped:
-            self.shaped.add(id(weight))
-            self._shape(place, start.T if name != "linear" else start)
+        # Which way round a weight is held shows where it is used: x @ W has units as columns.
+        weight = args[-1] if args and name in ("matmul", "mm", "addmm", "linear") else None
+        if id(weight) in self.unread and weight.ndim == 2:
+            start = self.start[id(weight)]
+            self._shape(self.unread.pop(id(weight)), start if name == "linear" else start.T)
+
+    def _read(self) -> None:
+        for key, name in self.unread.items():
+            # Plain tensors outside any module may be anything: only what is used as a weight counts.
+            if not isinstance(self.names.roots[0], Bare):
+                self._shape(name, self.start[key])
+        self.unread = {}
 
     def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
@@ -102,6 +107,8 @@ class Updates(Probe):
     def backward(self, loss, tape) -> None:
         if self.names.strays:  # found in this pass
             self.forward(None, tape, True)
+        if self.unread and tape is not None:
+            self._read()
         for key, p in self.witness.items():
             if not self.clean.get(key):
                 self.clean[key] = p.grad is None or not bool(p.grad.any())
@@ -202,6 +209,7 @@ class Updates(Probe):
 
     def end(self) -> None:
         s, facts = self.signals, self.signals.facts
+        self._read()
         in_optimizer = {
             id(p)
             for o in self.host.optimizers.values()

@@ -62,7 +62,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         and learned(s) < 0.9
         and any(b > 10 * max(a, chance(s)) for a, b in tests[:5])
     )
-    thrown = thrown or _wild(s) or (poor and _leaps(s, tests))
+    thrown = thrown or _wild(s) or (poor and _leaps(s))
     grew = diverged(s) or (broken(s) and any(b > 4 * max(a, chance(s)) for a, b in tests))
     if broken(s) and not grew and _calm(s):
         return None  # it fell, then one operation failed
@@ -128,11 +128,11 @@ def _wild(s: Signals) -> bool:
     return known and len(late) >= 20 and sum(v > 4 * base for v in late) > 0.05 * len(late)
 
 
-def _leaps(s: Signals, tests: list[tuple[float, float]]) -> bool:
-    # Of the first three steps two moved the weights by more than a tenth and raised their own loss.
-    updates, base = s.values("optimizer", "update")[:3], 0.05 * chance(s)
-    pairs = zip(updates, tests, strict=False)
-    return driven(s) and sum(u > 0.1 and b > a + base for u, (a, b) in pairs) >= 2
+def _leaps(s: Signals) -> bool:
+    # The first three steps together moved the weights by half of their size, the loss rose, and the
+    # weights were driven up.
+    far, first = sum(s.values("optimizer", "update")[:3]), losses(s)[:5]
+    return driven(s) and far > 0.5 and max(first) > first[0] + 0.2 * chance(s)
 
 
 def _worse(s: Signals) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import guess_error, learned, untaught
+from visus.doctor.progress import born_sick, guess_error, learned, untaught
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.rules.parameter_without_gradient import cleared, layers
 from visus.doctor.signals import Signals
@@ -31,6 +31,8 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     """
     rows = s.facts.get("parameters", [])
     if s.steps == 0 and s.facts.get("backwards", 0) >= 20:
+        if born_sick(s):
+            return None  # dead units give gradients of zero: what steps by hand took moved nothing
         # Gradients may have been cleared in the meantime.
         return _no_step(
             s, [r for r in rows if r["gradient"]] or [r for r in rows if r["trainable"]]
