@@ -79,7 +79,7 @@ class Updates(Probe):
     def op(self, name, args, kwargs, result) -> None:
         # Which way round a weight is held shows where it is used: x @ W has units as columns.
         weight = args[-1] if args and name in ("matmul", "mm", "addmm", "linear") else None
-        if id(weight) in self.unread and weight.ndim == 2:
+        if weight is not None and id(weight) in self.unread and weight.ndim == 2:
             start = self.start[id(weight)]
             self._shape(self.unread.pop(id(weight)), start if name == "linear" else start.T)
 
