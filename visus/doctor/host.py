@@ -24,7 +24,7 @@ from visus.doctor.probes import Probe, attach
 from visus.doctor.schedule import Schedule
 from visus.doctor.shadow import Shadow
 from visus.doctor.signals import Signals
-from visus.doctor.tape import Recorder, Score, Tape
+from visus.doctor.tape import Recorder, Score, Tape, tensors
 from visus.doctor.ticks import Enough, Tick, Ticking
 
 KEEP = 12  # tapes kept for experiments, of training and of evaluation each
@@ -105,7 +105,7 @@ class Host(BareHost, Attention, Ticking):
                 self.fault("shadow", error)
                 self._shadow = False
         if isinstance(self._shadow, Shadow):
-            if len(self._shadow.originals) != len(self.names.roots):
+            if self._shadow.outdated(self.names):
                 self._shadow = Shadow(self.names)
             self._shadow.follow()
             return self._shadow
@@ -133,7 +133,7 @@ class Host(BareHost, Attention, Ticking):
                 self.path.append(module)
             return
         if self._network(module) and (self.awake or self._whole(module)):
-            self._open(module)
+            self._open(module, args)
         else:
             self.depth, self.path = 0, []
 
@@ -143,12 +143,12 @@ class Host(BareHost, Attention, Ticking):
         return not self.names.knows(module) or any(module is root for root in self.names.roots)
 
     @guarded
-    def _open(self, module: nn.Module) -> None:
+    def _open(self, module: nn.Module, args: Any) -> None:
         self.depth, self.path = 1, [module]
         grad = torch.is_grad_enabled()
         if grad and self.hand.sure:
             self._hand_step()
-        if self.tape is not None and self._apart(module):
+        if self.tape is not None and self._apart(module, args):
             self._view()
         self.names.root(module)
         if self.tape is None:
@@ -162,12 +162,13 @@ class Host(BareHost, Attention, Ticking):
             self.tape.training.setdefault(id(unwrap(module)), module.training)
         self.tell("forward", module, self.tape, grad)
 
-    def _apart(self, module: nn.Module) -> bool:
-        # Does this call begin a pass of its own? Without gradients each one does; with them,
-        # several networks (or two calls of one) may feed one loss.
+    def _apart(self, module: nn.Module, args: Any) -> bool:
+        # Does this call begin a pass of its own? Without gradients, unless it goes on with what
+        # another gave (a body, then a head); with them, several networks (or calls) feed one loss.
         assert self.tape is not None
         if not self.tape.grad:
-            return True
+            made = self.tape.derived()
+            return not any(id(t) in made for t in tensors(args))
         calls = len(self.tape.roots())
         return torch.is_grad_enabled() and (calls >= 6 or (calls >= 1 and not module.training))
 

@@ -35,6 +35,11 @@ def chance(s: Signals) -> float:
     return begin(s)
 
 
+def guess_error(s: Signals) -> float:
+    """The share of samples that naming the commonest class gets wrong; 0 where it is not known."""
+    return 1 - s.facts.get("majority", 1.0)
+
+
 def floor(s: Signals) -> float:
     """The lowest loss that the targets allow: above zero for soft targets and smoothed labels."""
     return s.median("loss", "floor", 0.0)
@@ -52,7 +57,7 @@ def learned(s: Signals) -> float:
             found.append(1 - (value - low) / (base - low))
     error = s.last("final", "train_error")
     if s.facts.get("task") in ("classification", "binary") and math.isfinite(error):
-        rest = 1 - s.facts.get("majority", 0.5)
+        rest = guess_error(s) if "majority" in s.facts else 0.5
         if rest > 0.02:
             found.append(1 - error / rest)
     values = losses(s)
@@ -109,6 +114,13 @@ def moves(s: Signals, least: float = 1e-3) -> bool:
     return bool(ratios) and max(ratios) - min(ratios) > least * max(ratios)
 
 
+def driven(s: Signals) -> bool:
+    """True when long steps (beyond a hundredth of the weights) made the weights grow 2.5 times."""
+    weights = s.values("optimizer", "weights")
+    grown = bool(weights) and weights[-1] > 2.5 * weights[0]
+    return grown and s.median("optimizer", "update") > 0.01
+
+
 def plain(s: Signals) -> bool:
     """One loss, one optimizer: where words like under- and overfitting have a meaning."""
     return bool(s.facts.get("plain"))
@@ -140,3 +152,23 @@ def born_sick(s: Signals) -> bool:
         for layer in hidden(s)
         for quantity in ("saturated", "dead")
     )
+
+
+def untaught(s: Signals) -> list[dict]:
+    """Parameters kept out of the training, some of which hold what torch draws for a new layer."""
+    rows = s.facts.get("parameters", [])
+    out = [
+        r for r in rows if not (r["moved"] or r["granted"] or (r["trainable"] and r["optimizer"]))
+    ]
+    return out if any(r["fresh"] for r in out) else []
+
+
+def adam_learns(s: Signals) -> bool:
+    """True when 120 steps of Adam at 0.002 from the first weights, an experiment on a copy, did better
+    on batches held out than the program on those that it was trained on."""
+    held, own = s.last("trial", "held_error"), s.last("final", "train_error")
+    n = s.last("trial", "held_n", 0)
+    if s.facts.get("task") == "regression":
+        return n >= 60 and held < 0.8 * own
+    error = own * (1 - own) / max(s.last("final", "train_n", 0), 1) + held * (1 - held) / max(n, 1)
+    return n >= 60 and own - held > 3 * math.sqrt(error)

@@ -81,6 +81,12 @@ class Shadow:
                 if mine.training != theirs.training:  # to set an attribute of a module is dear
                     mine.training = theirs.training
 
+    def outdated(self, names: Names) -> bool:
+        """Have networks been met since, or layers of them been replaced?"""
+        now = [t for root in names.roots for t in _state(root)]
+        same = len(now) == len(self.pairs)
+        return not same or any(a is not b for a, (_, b) in zip(now, self.pairs, strict=True))
+
     def keep(self) -> list[torch.Tensor]:
         """The state of the copies, to `put` back later."""
         return [mine.detach().clone() for mine, _ in self.pairs]
@@ -101,6 +107,19 @@ class Shadow:
     def parameters(self) -> list[torch.Tensor]:
         """The trainable parameters of the copies."""
         return [p for root in self.copies for p in root.parameters() if p.requires_grad]
+
+    @contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Every weight of the copies may learn, the frozen ones too."""
+        frozen = [p for root in self.copies for p in root.parameters()
+                  if not p.requires_grad and p.is_floating_point()]  # fmt: skip
+        try:
+            for p in frozen:
+                p.requires_grad_(True)
+            yield
+        finally:
+            for p in frozen:
+                p.requires_grad_(False)
 
     def play(
         self, score: Score, *, rows: Any = None, same: bool = True, grad: bool = False,

@@ -15,6 +15,7 @@ import torch
 from visus.doctor.diagnose import asked, diagnose
 from visus.doctor.host import Host
 from visus.doctor.letter import letter
+from visus.doctor.probes import probes
 from visus.doctor.record import Record
 from visus.doctor.ticks import Enough
 from visus.errors import UsageError, nearest
@@ -46,7 +47,8 @@ class Doctor:
                 f"Doctor: optimizer is a {type(optimizer).__name__}; give a torch optimizer"
             )
         self.rules = list(rules) if rules is not None else None
-        asks = asked(self.rules)  # reads in rules and probes: before the clock, as torch is
+        asks = asked(self.rules)  # reads in the rules: before the clock, as torch is
+        list(probes)  # and the probes
         begin = time.perf_counter()
         self.host = Host(asks, share, max_steps)
         self.ledger, self.host.judge = ledger, self._judge
@@ -66,6 +68,7 @@ class Doctor:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         self.host.stop()
+        self.host.signals.facts["cut"] = isinstance(error, Enough)
         if isinstance(error, Exception):
             self.host.after_crash(trace)
         self._write("watching", doing="experiments after the end")

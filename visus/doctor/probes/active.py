@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from visus.doctor.probes import Probe, probes
-from visus.doctor.probes.called import asks_held_out, explained, needs_trials
+from visus.doctor.probes.called import asks_held_out, asks_thaw, explained, needs_trials
 from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.layers import drops
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
@@ -148,6 +148,8 @@ class Trials(Probe):
                 self._switch(shadow)
             if needs_trials(s) and not explained(host.judge()):
                 self._study(shadow, final)
+            if self.start and shadow.parameters() and asks_thaw(s):
+                self._thaw(shadow, Student(host, shadow))
 
     def _affords(self, part: float = 1.0) -> bool:
         schedule = self.host.schedule
@@ -247,8 +249,13 @@ class Trials(Probe):
         return True
 
     def _found(self, shadow, kept, facts, which) -> DataLoss | None:
-        rows = slice(SAMPLES) if kept.size() > SAMPLES else None
-        played = shadow.play(kept, rows=rows)
+        goal = facts.get("target")  # not of each sample where only some were picked
+        whole = goal is not None and len(goal) != kept.size()
+        rows = slice(SAMPLES) if kept.size() > SAMPLES and not whole else None
+        try:
+            played = shadow.play(kept, rows=rows)
+        except (RuntimeError, IndexError):  # no part of this batch can be played alone
+            rows, played = None, shadow.play(kept)
         if which == "train":
             self.calm[facts["step"]] = float(played[0])
             if len(played) < 3:
@@ -265,6 +272,8 @@ class Trials(Probe):
         s, host = self.signals, self.host
         if self.start:  # networks met later (an average of the weights) as they are now
             self.start = [*self.start, *final[len(self.start) :]]
+            if any(a.shape != b.shape for a, b in zip(self.start, final, strict=False)):
+                self.start = None  # layers were replaced on the way: there is no way back
         student = Student(host, shadow)
         if self.start:
             shadow.mode(dropout=False)
@@ -305,10 +314,26 @@ class Trials(Probe):
 
     def _held_out(self, shadow, student: Student) -> None:
         """From the first weights, Adam on some batches: the error on the others."""
+        error, n = self._taught(shadow, student)
+        if n:
+            self.signals.add("trial", "held_error", 0, error)
+            self.signals.add("trial", "held_n", 0, n)
+
+    def _thaw(self, shadow, student: Student) -> None:
+        """Would layers that are frozen with random weights do more if they were taught as well?"""
+        if not self.signals.values("trial", "held_error"):
+            self._held_out(shadow, student)
+        with shadow.thawed():
+            error, n = self._taught(shadow, student)
+        if n:
+            self.signals.add("trial", "thawed_error", 0, error)
+
+    def _taught(self, shadow, student: Student) -> tuple[float, int]:
+        """Error on batches held out, after 120 steps of Adam on the others, and of how many samples."""
         stored = [pair for pair in self.host.scores if pair[1]["kind"]]
         held = len(stored) // 3
         if not held or not student.learn(self.start, [kept for kept, _ in stored[held:]]):
-            return
+            return math.nan, 0
         shadow.mode(False)
         met = {mark for kept, _ in stored[held:] for mark in sample_marks(kept)}
         bad = []
@@ -320,10 +345,8 @@ class Trials(Probe):
             if wrong is not None:  # samples come back in later epochs: only new ones count
                 new = [mark not in met for mark in sample_marks(kept)][: len(wrong)]
                 bad.append(wrong[torch.tensor(new)] if len(new) == len(wrong) else wrong)
-        if sum(wrong.numel() for wrong in bad):
-            whole = torch.cat(bad)
-            self.signals.add("trial", "held_error", 0, float(whole.mean()))
-            self.signals.add("trial", "held_n", 0, whole.numel())
+        whole = torch.cat(bad) if bad else torch.empty(0)
+        return (float(whole.mean()), whole.numel()) if whole.numel() else (math.nan, 0)
 
     def _blind(self, shadow) -> None:
         """Does the output depend on the input at all? (inputs set to zero)"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from visus.doctor.progress import chance, learned, plateau
+from visus.doctor.progress import chance, driven, learned, long_enough, plateau, untaught
 from visus.doctor.rules import rules
 from visus.doctor.signals import median
 
@@ -13,7 +13,8 @@ from visus.doctor.signals import median
 def needs_trials(s: Any) -> bool:
     """True where the loss ended above 70 % of where it began, or is not a number.
 
-    Not where it still falls and a fifth of the way is behind it: that is only unfinished.
+    Not where it still falls and a fifth of the way is behind it: that is only unfinished. But
+    wherever long steps drove the weights up and much was left to learn.
     """
     values = s.values("loss", "value")
     if len(values) < 8:
@@ -21,6 +22,8 @@ def needs_trials(s: Any) -> bool:
     begin = min(v for v in (median(values[:3]), chance(s) or math.inf, math.inf) if v == v)
     tail = values[-max(len(values) // 10, 5) :]
     if not all(map(math.isfinite, tail)):
+        return True
+    if driven(s) and learned(s) < 0.6:
         return True
     # A loss that is a sum is not on the scale of chance level; what is learned says it then.
     return median(tail) > 0.7 * begin and learned(s) < 0.7 and (plateau(s) or learned(s) < 0.2)
@@ -43,10 +46,20 @@ def asks_held_out(s: Any) -> bool:
     """Can what 120 steps of Adam teach about batches held out still change a finding?
 
     Wrong labels are suspected where nothing is learned from 2000 samples; steps that were too
-    short, or a schedule that ended too early, where the weights hardly moved.
+    short, or a schedule that ended too early, where the weights hardly moved; steps that were too
+    long where they drove the weights up.
     """
     rates, score = s.values("optimizer", "rate"), learned(s)
     seen = s.steps * s.median("batch", "size", 0)
     ended = bool(rates) and min(rates) < 1e-3 * max(rates)
     short = s.last("optimizer", "travel", 1.0) < 0.02
-    return (score < 0.15 and seen >= 2000) or (score < 0.3 and (short or ended))
+    return (
+        (score < 0.15 and seen >= 2000)
+        or (score < 0.3 and (short or ended))
+        or (score < 0.6 and driven(s))
+    )
+
+
+def asks_thaw(s: Any) -> bool:
+    """Do layers stay at random weights, in a network that could have learned more?"""
+    return bool(untaught(s)) and long_enough(s) and learned(s) < 0.65

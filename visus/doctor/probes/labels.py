@@ -26,6 +26,7 @@ class Labels(Probe):
         self.batches: list[dict[int, int]] = []
         self.means: list[tuple[float, float, int]] = []
         self.inner: DataLoss | None = None
+        self.weights: list[float] = []  # of the classes in the loss
         self.stock = Stock()
 
     def forward(self, module, tape, grad) -> None:
@@ -62,6 +63,7 @@ class Labels(Probe):
         target, s, kwargs = found.target, self.signals, found.kwargs
         if kwargs.get("weight") is not None or kwargs.get("pos_weight") is not None:
             s.facts["weighted"] = True
+            self.weights = _weights(found)
         ints = [classes_of(found.at(k)) for k in range(len(steps))]
         if ints[0] is not None:
             self.batches += [dict(Counter(one.tolist())) for one in ints if one is not None]
@@ -95,6 +97,7 @@ class Labels(Probe):
 
     def end(self) -> None:
         _balance(self.signals, self.batches)
+        _weigh(self.signals, self.weights)
         _anova(self.signals, self.means)
 
 
@@ -195,6 +198,33 @@ def _balance(s: Signals, batches: list[dict[int, int]]) -> None:
     s.facts["batch_mixing"] = chi / ((len(rows) - 1) * (len(total) - 1))
     tops = [max(counts.values()) / sum(counts.values()) for counts in rows]
     s.facts["batch_top_share"] = sum(tops) / len(tops)
+
+
+def _weights(found: DataLoss) -> list[float]:
+    """What a sample of each class counts in this loss; empty where that is not one number a class."""
+    given = found.kwargs.get("pos_weight" if found.task == "binary" else "weight")
+    if not isinstance(given, torch.Tensor) or found.kwargs.get("reduction", "mean") != "mean":
+        return []
+    if found.task == "binary":
+        return [1.0, float(given)] if given.numel() == 1 else []
+    return given.detach().flatten().tolist()
+
+
+def _weigh(s: Signals, weights: list[float]) -> None:
+    """The loss of the best constant answer where classes weigh differently: `prior_entropy`.
+
+    Answers follow the weighted shares q. Cross entropy divides by the sum of the weights, the
+    logistic loss does not: there entropy(q) times the mean weight.
+    """
+    counts = s.facts.get("label_counts", {})
+    if not weights or not counts or max(counts) >= len(weights) or min(counts) < 0:
+        return
+    heavy = [n * weights[label] for label, n in counts.items()]
+    total, n = sum(heavy), sum(counts.values())
+    if total <= 0:
+        return
+    entropy = -sum(h / total * math.log(h / total) for h in heavy if h > 0)
+    s.facts["prior_entropy"] = entropy * (total / n if s.facts.get("task") == "binary" else 1.0)
 
 
 def _anova(s: Signals, means: list[tuple[float, float, int]]) -> None:

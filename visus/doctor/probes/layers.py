@@ -57,7 +57,7 @@ class Layers(Probe):
         elif name in NORM and self.chain:
             self.chain[-1]["norm"] = name
         elif name in ACTIVATION and result.ndim >= 2:
-            self._activation(name, result)
+            self._activation(rectifies(name, args, kwargs) or name, result)
         elif name in ("dropout", "dropout2d", "feature_dropout", "alpha_dropout"):
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
             if isinstance(rate, float) and drops(args, kwargs):
@@ -139,12 +139,14 @@ class Layers(Probe):
         s.add(place, "zero", step, _zero(y))
         seen = self.alive.setdefault(place, [])
         axes = others(y)
-        seen.append((y.amax(axes) if axes else y) > 0)
+        live = (y.amax(axes) if axes else y) > 0
+        if seen and seen[-1].shape != live.shape:
+            seen.clear()  # another layer has taken this name
+        seen.append(live)
         del seen[:-4]
-        if seen[0].shape == seen[-1].shape:
-            dead = 1 - float(torch.stack(seen).any(0).float().mean())
-            s.add(place, "dead", step, dead)
-            s.add(place, "dead_samples", step, float(y.shape[0] * len(seen)))
+        dead = 1 - float(torch.stack(seen).any(0).float().mean())
+        s.add(place, "dead", step, dead)
+        s.add(place, "dead_samples", step, float(y.shape[0] * len(seen)))
 
 
 def histogram(record: Any, step: int, place: str, quantity: str, x: torch.Tensor) -> None:
@@ -163,6 +165,15 @@ def histogram(record: Any, step: int, place: str, quantity: str, x: torch.Tensor
     record("histogram", step=step, place=place, quantity=quantity, edges=edges.tolist(),
            counts=[int(n) for n in counts.tolist()], low=int((flat < low).sum()),
            high=int((flat > high).sum()))  # fmt: skip
+
+
+def rectifies(name: str, args: Any, kwargs: Any) -> str:
+    """ "relu" for a clamp at 0 from below and at nothing from above; else ""."""
+    if name != "clamp":
+        return ""
+    low = args[1] if len(args) > 1 else kwargs.get("min")
+    high = args[2] if len(args) > 2 else kwargs.get("max")
+    return "relu" if high is None and isinstance(low, int | float) and low == 0 else ""
 
 
 def drops(args: Any, kwargs: Any) -> bool:

@@ -161,8 +161,9 @@ class Loss(Probe):
     def backward(self, loss, tape) -> None:
         if loss is None or loss.numel() != 1:
             return
-        # A loss made anew from a number has no way back to any weight.
-        self.signals.facts.setdefault("leaf_loss", loss.grad_fn is None)
+        # A loss made anew from numbers has no way back to any weight.
+        if "leaf_loss" not in self.signals.facts:
+            self.signals.facts["leaf_loss"] = not self._rooted(loss.grad_fn)
         if not math.isfinite(float(loss)):
             self._broken(loss, tape)
         if tape is not None:
@@ -170,6 +171,21 @@ class Loss(Probe):
             self.trained += found is not None and any(tape.training.values())
             self._read(tape, loss, found)
         self.inside, self.inner = [], None
+
+    def _rooted(self, node: Any) -> bool:
+        """Does the graph behind this node lead to a weight of a network? (To any node made
+        elsewhere than in torch too: a checkpoint hides what lies behind it.)"""
+        open_, seen = [node], set()
+        while open_:
+            node = open_.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            leaf = getattr(node, "variable", None)
+            if self.names.parameter(leaf) is not None or hasattr(node, "saved_for_backward"):
+                return True
+            open_.extend(before for before, _ in node.next_functions)
+        return False
 
     def _broken(self, loss, tape) -> None:
         facts = self.signals.facts

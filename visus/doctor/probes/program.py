@@ -191,7 +191,9 @@ class Views(Probe):
     def view(self, tape) -> None:
         roots = tape.roots()
         found = compared(tape, self.host.last_batch, self.signals.facts)
-        if len(roots) != 1 or found is None or not isinstance(found.target, torch.Tensor):
+        if not roots or (tape.grad and len(roots) != 1):
+            return
+        if found is None or not isinstance(found.target, torch.Tensor):
             return
         if self.signals.facts.get("task") not in (None, "other", found.task):
             return

@@ -40,6 +40,11 @@ def _norm(tensor: torch.Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach().float()))
 
 
+def _place_of(name: str) -> str:
+    """The layer of a weight; for a recurrent layer, which has several, layer and weight."""
+    return name if "weight_ih" in name or "weight_hh" in name else layer_of(name)
+
+
 @probes.member
 class Updates(Probe):
     """By parameter: gradient and update against weight; by optimizer: rate, stale gradients."""
@@ -51,7 +56,7 @@ class Updates(Probe):
         self.contributed: dict[int, int] = {}
         self.held: dict[int, torch.Tensor] | None = None
         self.start: dict[int, torch.Tensor] = {}
-        self.shaped: set[int] = set()
+        self.unread: dict[int, str] = {}  # first weights not read yet: which way round are they?
         self.granted: set[int] = set()  # parameters that had a gradient at some step
         self.asked: set[int] = set()
         self.moved: set[int] = set()
@@ -68,17 +73,22 @@ class Updates(Probe):
                 continue
             if p.numel() <= 1 << 22:
                 self.start[id(p)] = p.detach().clone()
-                if p.ndim >= 2 and not isinstance(self.names.roots[0], Bare):
-                    self._shape(self.names.parameter(p) or name, p)
+                if p.ndim >= 2:
+                    self.unread[id(p)] = self.names.parameter(p) or name
 
     def op(self, name, args, kwargs, result) -> None:
-        # Which way round a bare weight is held shows where it is used; its first value is kept.
-        weight = args[-1] if args and isinstance(self.host.path[-1], Bare) else None
-        start = self.start.get(id(weight))
-        place = self.names.parameter(weight) if isinstance(weight, torch.Tensor) else None
-        if place and start is not None and start.ndim == 2 and id(weight) not in self.shaped:
-            self.shaped.add(id(weight))
-            self._shape(place, start.T if name != "linear" else start)
+        # Which way round a weight is held shows where it is used: x @ W has units as columns.
+        weight = args[-1] if args and name in ("matmul", "mm", "addmm", "linear") else None
+        if weight is not None and id(weight) in self.unread and weight.ndim == 2:
+            start = self.start[id(weight)]
+            self._shape(self.unread.pop(id(weight)), start if name == "linear" else start.T)
+
+    def _read(self) -> None:
+        for key, name in self.unread.items():
+            # Plain tensors outside any module may be anything: only what is used as a weight counts.
+            if not isinstance(self.names.roots[0], Bare):
+                self._shape(name, self.start[key])
+        self.unread = {}
 
     def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
@@ -87,7 +97,7 @@ class Updates(Probe):
             yield self.names.parameter(p) or "", p
 
     def _shape(self, name: str, p: torch.Tensor) -> None:
-        place, step, flat = layer_of(name), self.host.step, p.detach().float().flatten(1)
+        place, step, flat = _place_of(name), self.host.step, p.detach().float().flatten(1)
         rms = float(flat.square().mean().sqrt())
         self.signals.add(place, "scale", step, rms * math.sqrt(flat.shape[1]))
         if flat.shape[0] > 1:
@@ -97,6 +107,8 @@ class Updates(Probe):
     def backward(self, loss, tape) -> None:
         if self.names.strays:  # found in this pass
             self.forward(None, tape, True)
+        if self.unread and tape is not None:
+            self._read()
         for key, p in self.witness.items():
             if not self.clean.get(key):
                 self.clean[key] = p.grad is None or not bool(p.grad.any())
@@ -105,7 +117,7 @@ class Updates(Probe):
         key, s, step = id(optimizer), self.signals, self.host.counts.get(id(optimizer), 0)
         params = [p for group in optimizer.param_groups for p in group["params"]]
         if key in self.witness:
-            s.add("optimizer", "stale", step, float(not self.clean.get(key, True)))
+            s.add(self._place(optimizer), "stale", step, float(not self.clean.get(key, True)))
         look = step == 0 or self.host.looking
         if look:
             for group in optimizer.param_groups:
@@ -159,7 +171,7 @@ class Updates(Probe):
             name = self.names.parameter(p)
             if name is None or p.ndim < 2:
                 continue
-            place = layer_of(name)
+            place = _place_of(name)
             s.add(place, "gradient", step, grad / math.sqrt(p.numel()))
             if self.host.record is not None:
                 histogram(self.host.record, step, place, "gradient", p.grad)
@@ -191,12 +203,13 @@ class Updates(Probe):
                 up, down = up + change**2, down + size**2
                 name = self.names.parameter(p)
                 if name and p.ndim >= 2 and size > 0:
-                    s.add(layer_of(name), "update", step, change / size)
+                    s.add(_place_of(name), "update", step, change / size)
         if down > 0:
             s.add(self._place(optimizer), "update", step, math.sqrt(up / down))
 
     def end(self) -> None:
         s, facts = self.signals, self.signals.facts
+        self._read()
         in_optimizer = {
             id(p)
             for o in self.host.optimizers.values()

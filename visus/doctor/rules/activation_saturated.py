@@ -8,7 +8,7 @@ from visus.doctor.signals import Signals, median
 
 
 @rule(asks=("layers", "loss", "trials"),
-      because=("input-not-normalized", "init-too-large", "learning-rate-too-large", "gradient-exploding"))  # fmt: skip
+      because=("input-not-normalized", "init-too-large", "init-too-small", "learning-rate-too-large", "gradient-exploding"))  # fmt: skip
 def activation_saturated(s: Signals) -> Finding | None:
     """Most responses of a hidden sigmoid or tanh layer lie on its flat ends.
 

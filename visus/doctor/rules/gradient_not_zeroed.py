@@ -20,14 +20,15 @@ def gradient_not_zeroed(s: Signals) -> Finding | None:
     Not: accumulation over several batches clears once before each step and is silent.
     Source: PyTorch tutorial, Zeroing out gradients.
     """
-    stale = s.values("optimizer", "stale")
+    place = max(s.places("stale"), key=lambda p: mean(s.values(p, "stale")), default="optimizer")
+    stale = s.values(place, "stale")
     if len(stale) < 4 or mean(stale) < 0.8:
         return None
     bad = not long_enough(s) or learned(s) < 0.5
     return finding(
-        "error" if bad else "warning", 0.97, "optimizer", 1,
+        "error" if bad else "warning", 0.97, place, 1,
         f"In {mean(stale):.0%} of the steps backward added to the gradients of earlier steps: nothing clears them.",
         ["call optimizer.zero_grad() once a step, before backward"],
-        stale_share=mean(stale), gradient_first=s.first("optimizer", "gradient"),
-        gradient_last=s.last("optimizer", "gradient"),
+        stale_share=mean(stale), gradient_first=s.first(place, "gradient"),
+        gradient_last=s.last(place, "gradient"),
     )  # fmt: skip

@@ -14,25 +14,31 @@ from visus.doctor.signals import Signals, median
 def gradient_vanishing(s: Signals) -> Finding | None:
     """The gradient all but disappears on its way back to the first layers.
 
-    What: the weights of a first layer receive less than a thousandth of the gradient (root
-    mean square) of the last layer.
+    What: the weights of a first layer (or those through which a recurrent layer reads its
+    sequence) receive less than a thousandth of the gradient (root mean square) of the last layer.
     Why: the first layers stay at their random start while the last ones do what they can.
     How: the ratio of the two at each recorded step; the median.
     Cure: ReLU in place of sigmoid or tanh, He initialization, normalization layers, residual
-    connections; fewer layers.
+    connections; fewer layers; for sequences LSTM or GRU, and the state behind the last true step.
     Not: where the network learns well (an optimizer that scales each weight's gradient makes up
     for small ones) it is a remark only.
     Source: Hochreiter 1991; Bengio, Simard, Frasconi 1994; Glorot, Bengio 2010.
     """
-    places = [layer["place"] for layer in s.layers if s.values(layer["place"], "gradient")]
-    if len(places) < 3:
+    # One weight a unit in front of a norm has no gradient by right: the norm undoes its scale.
+    places = [
+        layer["place"] for layer in s.layers
+        if s.values(layer["place"], "gradient") and not (layer["fan_in"] == 1 and layer["norm"])
+    ]  # fmt: skip
+    # What goes through many time steps is deep as well: its input weights come first.
+    recurrent = [place for place in s.places("gradient") if "weight_ih" in place]
+    if not places or len(places) + 2 * len(recurrent) < 3:
         return None
     last = s.values(places[-1], "gradient")
     ratios = {
         place: median(
             a / b for a, b in zip(s.values(place, "gradient"), last, strict=False) if b > 0
         )
-        for place in places[: max(len(places) // 2, 1)]
+        for place in [*places[: len(places) // 2], *recurrent]
     }
     worst = min(ratios, key=lambda p: ratios[p] if ratios[p] == ratios[p] else 1.0)
     if not ratios[worst] < 1e-3:
@@ -40,8 +46,9 @@ def gradient_vanishing(s: Signals) -> Finding | None:
     score = learned(s) if long_enough(s) else 0.5
     return finding(
         "error" if score < 0.15 else "warning" if score < 0.6 else "info", 0.85, worst, 0,
-        f"The gradient at {worst} is {ratios[worst]:.1g} of that at {places[-1]}, {len(places)} layers on: "
-        "the first layers hardly learn.",
+        f"The gradient at {worst} is {ratios[worst]:.1g} of that at {places[-1]}, "
+        + ("at the other end of the time steps: what came first is hardly learned from." if worst in recurrent
+           else f"{len(places)} layers on: the first layers hardly learn."),
         ["use ReLU and kaiming_normal_ initialization", "add normalization layers or residual connections"],
         ratio=ratios[worst], depth=len(places), gradient_last=median(last),
     )  # fmt: skip

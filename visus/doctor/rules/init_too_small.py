@@ -28,8 +28,8 @@ def init_too_small(s: Signals) -> Finding | None:
         if k > normed and "transpose" not in layer["kind"]
         and 0 < s.first(layer["place"], "scale") < 0.15
     ]  # fmt: skip
-    if not weak:
-        return None
+    if not weak or any(s.first(layer["place"], "saturated", 0.0) > 0.5 for layer in hidden(s)):
+        return None  # what is at the ends of its activation at once is not too small
     kept = s.first(s.layers[-1]["place"], "spread", 0.0) / max(s.first("input", "std", 1.0), 1e-12)
     score = learned(s) if long_enough(s) else 0.5
     severity = "error" if score < 0.15 else "warning" if score < 0.8 or kept < 1e-3 else "info"

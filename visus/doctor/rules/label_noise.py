@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from visus.doctor.progress import broken, chance, diverged, half, learned, long_enough, plain
+from visus.doctor.progress import (
+    broken,
+    chance,
+    diverged,
+    guess_error,
+    half,
+    learned,
+    long_enough,
+    plain,
+)
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -36,12 +45,13 @@ def label_noise(s: Signals) -> Finding | None:
     if not plain(s) or not long_enough(s) or diverged(s) or broken(s):
         return None
     score, error = learned(s), s.last("final", "train_error")
-    sure, everywhere, rank, n = certainty(s)
+    early = at_best(s)
+    sure, everywhere, rank, n = early or certainty(s)
     first, last = s.last("trial", "batch_first"), s.last("trial", "batch_last")
     partly = 0.15 < score < 0.95 and n >= 15 and sure > 0.08
     arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.05 if _sure_elsewhere(s, sure) else 0.3)
     ranked = score > 0.25 and (arbitrary or _strewn(s))
-    partly = partly and (ranked or _flat(s, sure, everywhere, n))
+    partly = bool(early) or (partly and (ranked or _flat(s, sure, everywhere, n)))
     seen = s.steps * s.median("batch", "size", 0)
     nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
     nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
@@ -81,9 +91,41 @@ def certainty(s: Signals) -> tuple[float, float, float, float]:
     return 0.0, 0.0, 0.0, 0.0
 
 
-def _of(s: Signals, place: str) -> tuple[float, float, float, float, float]:
-    """Sure samples seen at a place; their error, that of all, mean rank, and how many are wrong."""
-    late = [step >= s.steps / 2 for step, _ in s.series(place, "sure_n")]
+def at_best(s: Signals) -> tuple[float, float, float, float] | None:
+    """What `certainty` gives of the labels it learned from when it knew the validation samples best,
+    if its sure answers were right there and contradicted by these labels, which are arbitrary.
+
+    Later it may know wrong labels by heart. Not where no sample comes back as it was: jitter so
+    strong takes the answer away.
+    """
+    best = _best(s)
+    if best is None or max(half(s.values("train", "known")), default=0.0) <= 0.1:
+        return None
+    _, sure, everywhere, rank, n = _of(s, "labels", best / 2, 1.1 * best)
+    seen, wrong, *_ = _of(s, "validation", best - 0.5, best)
+    arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > 0.2
+    found = n >= 15 and sure > 0.2 and seen >= 30 and wrong < sure / 3 and arbitrary
+    return (sure, everywhere, rank, n) if found else None
+
+
+def _best(s: Signals) -> int | None:
+    """The step after which an evaluation of enough samples erred least; None where none is known."""
+    seen: dict[int, tuple[float, float]] = {}
+    columns = [s.series("validation", name) for name in ("all_n", "all_wrong")]
+    for (step, n), (_, wrong) in zip(*columns, strict=True):
+        before = seen.get(step, (0.0, 0.0))
+        seen[step] = before[0] + n, before[1] + wrong
+    known = {step: wrong / n for step, (n, wrong) in seen.items() if n >= 30 and step >= 20}
+    return min(known, key=lambda step: known[step]) if known else None
+
+
+def _of(
+    s: Signals, place: str, since: float | None = None, until: float = math.inf
+) -> tuple[float, float, float, float, float]:
+    """Sure samples seen at a place after a step (half of all); their error, that of all, mean rank,
+    and how many are wrong."""
+    since = s.steps / 2 - 0.5 if since is None else since
+    late = [since < step <= until for step, _ in s.series(place, "sure_n")]
     names = ("sure_n", "sure_wrong", "sure_rank", "all_n", "all_wrong")
     columns = [s.values(place, name) for name in names]
     rows = [row for *row, kept in zip(*columns, late, strict=True) if kept]
@@ -120,7 +162,7 @@ def _flat(s: Signals, sure: float, everywhere: float, n: float) -> bool:
     # Two or three classes have no ranks. Hard samples are those near the border, wrong labels lie
     # anywhere; so do the errors of a network that cannot bend its border, which one batch shows.
     fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     few = s.facts.get("task") == "binary" or s.facts.get("classes", 9) <= 3
     slack = 1.5 * math.sqrt(sure * (1 - sure) * sure / n) if n else 1.0  # n / sure samples
     return few and fits and n >= 20 and everywhere < 0.8 * guess and sure - slack > 0.6 * everywhere
@@ -136,7 +178,7 @@ def _no_better_than_chance(s: Signals) -> bool:
         return n >= 100 and s.facts.get("kind") == "mse_loss" and error > 0.95 * chance(s)
     if n < 100 and learned(s) < 0.15:
         error, n = s.last("final", "train_error"), s.last("final", "train_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
     return error > guess - 3 * math.sqrt(guess * (1 - guess) / n)
@@ -145,7 +187,7 @@ def _no_better_than_chance(s: Signals) -> bool:
 def _sees(s: Signals) -> bool:
     # Better than a guess on samples held out: labels and inputs do belong together.
     error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
     return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)
@@ -154,7 +196,7 @@ def _sees(s: Signals) -> bool:
 def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = False) -> bool:
     """Is the error of the plain network on batches held out below (or `above`) a limit?"""
     error, n = s.last("trial", "rival_error"), s.last("trial", "rival_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if n < 100 or guess < 0.3 or not math.isfinite(error):
         return False
     border = limit(guess, 3 * math.sqrt(guess * (1 - guess) / n))
@@ -162,13 +204,14 @@ def _rival(s: Signals, limit: Callable[[float, float], float], above: bool = Fal
 
 
 def _held_out_learns(s: Signals) -> bool:
-    # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes.
+    # 120 steps of Adam on some recorded batches: do others profit? Unknown counts as yes, and so
+    # does likely.
     error, n = s.last("trial", "held_error"), s.last("trial", "held_n", 0)
-    guess = 1 - s.facts.get("majority", 1.0)
+    guess = guess_error(s)
     if n < 40 or not math.isfinite(error):
         return True
     if s.facts.get("kind") == "mse_loss":
         return error < 0.9 * chance(s)
     if guess < 0.3:
         return True
-    return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)
+    return error < guess - 1.5 * math.sqrt(guess * (1 - guess) / n)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 from visus.doctor.progress import (
+    adam_learns,
     backward_broke,
     begin,
     born_sick,
     broken,
     chance,
     diverged,
+    driven,
     end,
     half,
     hidden,
@@ -60,7 +62,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         and learned(s) < 0.9
         and any(b > 10 * max(a, chance(s)) for a, b in tests[:5])
     )
-    thrown = thrown or _wild(s)
+    thrown = thrown or _wild(s) or (poor and _leaps(s))
     grew = diverged(s) or (broken(s) and any(b > 4 * max(a, chance(s)) for a, b in tests))
     if broken(s) and not grew and _calm(s):
         return None  # it fell, then one operation failed
@@ -99,7 +101,9 @@ def _lower(s: Signals, uphill: float) -> tuple[bool, float, dict[float, float], 
     better = (
         math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
     )
-    better = better or (same > 1.2 * start and lower[best] < start)
+    # The weights were driven up: worse than at first after 24 steps is no chance.
+    better = better or (same > (1.1 if driven(s) else 1.2) * start and lower[best] < start)
+    better = better or (driven(s) and adam_learns(s))
     better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
     if s.median("batch", "size", 64) < 16 and learned(s) > 0.2 and uphill < 0.3:
         better = False  # few samples, learned by heart, prove nothing against steps downhill
@@ -122,6 +126,13 @@ def _wild(s: Signals) -> bool:
         and not moves(s)
     )
     return known and len(late) >= 20 and sum(v > 4 * base for v in late) > 0.05 * len(late)
+
+
+def _leaps(s: Signals) -> bool:
+    # The first three steps together moved the weights by half of their size, the loss rose, and the
+    # weights were driven up.
+    far, first = sum(s.values("optimizer", "update")[:3]), losses(s)[:5]
+    return driven(s) and far > 0.5 and max(first) > first[0] + 0.2 * chance(s)
 
 
 def _worse(s: Signals) -> bool:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from visus.doctor.progress import begin, diverged, end, learned, long_enough, plain, plateau
+from visus.doctor.progress import (
+    adam_learns,
+    begin,
+    diverged,
+    end,
+    learned,
+    long_enough,
+    plain,
+    plateau,
+)
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -24,7 +33,8 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     and more times the rate; the present rate is the control. Where the weights hardly moved:
     whether ten times the rate gains ten times as much over three decades. Where they hardly
     moved: 120 steps of Adam, judged on batches held out. Where a schedule stopped them early (the mean
-    rate is below an eighth of the highest): whether the loss stands still since.
+    rate is below an eighth of the highest): whether the loss stands still since. Whether the rate
+    still rises when the training ends.
     Cure: ten times the rate (the evidence names the best), or a range test; a schedule that
     decays later.
     Not: a flat loss that no rate helps has another cause and is named there.
@@ -43,7 +53,9 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
             ["set a learning rate above zero"],
             rate=0.0,
         )
-    stopped = plateau(s) or _by_heart(s) or _adam_learns(s)
+    if _warming(s, rates):
+        return _still_warming(s, rates)
+    stopped = plateau(s) or _by_heart(s) or adam_learns(s)
     if _used(rates) < 0.12 and learned(s) < 0.85 and stopped:
         return _stopped(s, rates)
     start, same = s.last("trial", "start"), s.last("trial", "rate x1")
@@ -51,10 +63,10 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
     gain, gain_higher = start - same, start - higher[best]
     score, rate = learned(s), median(rates)
+    if s.last("optimizer", "travel", 1.0) < 0.02 and adam_learns(s):
+        return _stopped(s, rates)
     if not math.isfinite(gain_higher) or score > 0.2:  # what learns at this pace is only slow
         return None
-    if s.last("optimizer", "travel", 1.0) < 0.02 and _adam_learns(s):
-        return _stopped(s, rates)
     hardly = 0.003 if _in_proportion(s, start) else 0.03  # of the loss
     if gain_higher < hardly * abs(start) or gain_higher < 2.5 * max(gain, 0):
         return None
@@ -79,6 +91,26 @@ def _in_proportion(s: Signals, start: float) -> bool:
     return s.last("optimizer", "travel", 1.0) < 0.01 and straight >= 3
 
 
+def _warming(s: Signals, rates: list[float]) -> bool:
+    # The rate rose from the first step to the last, by tiny steps, and the loss falls still: a warm-up
+    # longer than the training. Not where it is the watch that ended it.
+    steady = len(rates) >= 60 and rates[-1] > 10 * rates[0] > 0 and not s.facts.get("cut")
+    rising = steady and all(b >= a for a, b in pairwise(rates))
+    slow = s.median("optimizer", "update", 1.0) < 1e-3 and s.last("optimizer", "travel", 1.0) < 0.15
+    return rising and slow and learned(s) < 0.85 and not plateau(s)
+
+
+def _still_warming(s: Signals, rates: list[float]) -> Finding:
+    return finding(
+        "warning", 0.85, "optimizer", 0,
+        f"The rate rose from {rates[0]:.2g} to {rates[-1]:.2g} over all {len(rates)} steps: the warm-up is longer than the training. "
+        f"One step moved the weights by {s.median('optimizer', 'update'):.2g} of their size; the loss went from {begin(s):.3g} to {end(s):.3g} and falls still.",
+        ["let the warm-up take a tenth of the steps or less", "raise the learning rate"],
+        rate_first=rates[0], rate_last=rates[-1], travel=s.last("optimizer", "travel"),
+        update_over_weight=s.median("optimizer", "update"), loss_first=begin(s), loss_last=end(s),
+    )  # fmt: skip
+
+
 def _used(rates: list[float]) -> float:
     """The mean rate over the highest: cosine and one-cycle use about half, a dying schedule little."""
     return sum(rates) / len(rates) / max(rates) if len(rates) > 20 and max(rates) > 0 else 1.0
@@ -89,24 +121,13 @@ def _by_heart(s: Signals) -> bool:
     return s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
 
 
-def _adam_learns(s: Signals) -> bool:
-    # 120 steps of Adam from the first weights: better on batches held out than the program on
-    # those that it was trained on?
-    held, own = s.last("trial", "held_error"), s.last("final", "train_error")
-    n = s.last("trial", "held_n", 0)
-    if s.facts.get("task") == "regression":
-        return n >= 60 and held < 0.8 * own
-    error = own * (1 - own) / max(s.last("final", "train_n", 0), 1) + held * (1 - held) / max(n, 1)
-    return n >= 60 and own - held > 3 * math.sqrt(error)
-
-
 def _stopped(s: Signals, rates: list[float]) -> Finding:
     idle, used = _used(rates) < 0.12, _used(rates)
     travel, held = s.last("optimizer", "travel"), s.last("trial", "held_error")
     why = (f"The schedule took the rate from {max(rates):.3g} to {rates[-1]:.3g}: all {len(rates)} steps together go as far as {used * len(rates):.0f} at "
            "the highest" if idle else f"At a rate of {median(rates):.3g} the weights moved by {travel:.1%} in {s.steps} steps")  # fmt: skip
     proof = f"the loss has stood at {end(s):.3g} since"
-    if _adam_learns(s):
+    if adam_learns(s):
         proof = (f"120 steps of Adam at 0.002 from the same first weights reach an error of {held:.3g} on batches held out "
                  f"(the program {s.last('final', 'train_error'):.3g} on its own)")  # fmt: skip
     elif _by_heart(s):

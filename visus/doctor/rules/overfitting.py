@@ -16,8 +16,8 @@ from visus.doctor.signals import Signals
 def overfitting(s: Signals) -> Finding | None:
     """The network has learned its training samples, not the task.
 
-    What: in eval mode the error on training batches is near zero, that on validation batches
-    is several times as high, and the validation loss has risen well above its lowest value.
+    What: in eval mode the error on validation batches is several times that on training batches, or
+    a quarter of all samples higher, and the validation loss has risen well above its lowest value.
     Why: there is more capacity than the samples can fix; what is learned last is noise.
     How: the last recorded training and validation batches, played on a copy in eval mode; the
     difference in standard errors; the course of the validation loss.
@@ -40,13 +40,15 @@ def overfitting(s: Signals) -> Finding | None:
         wide = val > 3 * train and val - train > 0.08 and sure > 4
         # Still at its lowest, the validation loss speaks against an early stop: only data are few.
         known = train < 0.02 and val - train > 0.25 and (rise > 1.05 or len(course) < 4)
-        found = wide and (rise > 1.15 or known)
+        # Not yet by heart, but a quarter of the answers apart, and the loss rises.
+        apart = val - train > 0.25 and sure > 4
+        found = (wide and known) or ((wide or apart) and rise > 1.15)
     else:
         sure, wide = val / max(train, 1e-12), val > 4 * train
         # In variances of the targets: every sample known by heart, and little of new ones.
         spread = s.median("target", "std", 0.0) ** 2
         known = train < 0.03 * spread and val > 0.3 * spread and n_val >= 100
-        found = wide and len(course) > 2 and (rise > 1.2 or known)
+        found = wide and (known or (len(course) > 2 and rise > 1.2))
     if not found:
         return None
     return finding(

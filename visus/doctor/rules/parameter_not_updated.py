@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import learned
+import math
+
+from visus.doctor.progress import born_sick, guess_error, learned, untaught
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.rules.parameter_without_gradient import cleared, layers
 from visus.doctor.signals import Signals
@@ -23,11 +25,14 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     Cure: build the optimizer from model.parameters() after the model is complete; freeze with
     requires_grad_(False) what is meant to stay.
     Not: frozen layers below the output are taken for fine-tuning, unless they hold what torch draws
-    for a new layer (uniform within 1 / sqrt(fan-in)) and little is learned.
+    for a new layer (uniform within 1 / sqrt(fan-in)), little is learned, and 120 steps of Adam on a
+    copy teach clearly more where these layers learn too (or nothing at all, either way).
     Source: PyTorch documentation of torch.optim (constructing an optimizer).
     """
     rows = s.facts.get("parameters", [])
     if s.steps == 0 and s.facts.get("backwards", 0) >= 20:
+        if born_sick(s):
+            return None  # dead units give gradients of zero: what steps by hand took moved nothing
         # Gradients may have been cleared in the meantime.
         return _no_step(
             s, [r for r in rows if r["gradient"]] or [r for r in rows if r["trainable"]]
@@ -49,8 +54,8 @@ def parameter_not_updated(s: Signals) -> Finding | None:
         return _cleared(s, [r for r in rows if r["asked"] and r["trainable"]])
     zero_rate = max(s.values("optimizer", "rate"), default=1.0) == 0
     names = left or (stuck if not zero_rate and _whole_layers(stuck, s) else []) or frozen
-    untaught = _untaught(rows) if trained and not names else []
-    names = names or (untaught if _harmed(s, untaught, rows) else [])
+    random = untaught(s) if trained and not names else []
+    names = names or (random if _harmed(s, random, rows) else [])
     if not names:
         return None
     share = sum(r["size"] for r in names) / max(sum(r["size"] for r in rows), 1)
@@ -66,10 +71,22 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     )  # fmt: skip
 
 
-def _harmed(s: Signals, untaught: list[dict], rows: list[dict]) -> bool:
-    """Little is learned, or not much with most weights at random: a few random layers can serve."""
-    most = sum(r["size"] for r in untaught) > 0.5 * sum(r["size"] for r in rows)
-    return learned(s) < (0.65 if most else 0.3)
+def _harmed(s: Signals, random: list[dict], rows: list[dict]) -> bool:
+    """Is little learned, or not much with most weights at random, and more where these learn too?"""
+    most = sum(r["size"] for r in random) > 0.5 * sum(r["size"] for r in rows)
+    return learned(s) < (0.65 if most else 0.3) and not _in_vain(s)
+
+
+def _in_vain(s: Signals) -> bool:
+    """Was it tried to teach the random layers as well, and did the network learn no more by that?"""
+    kept, thawed = s.last("trial", "held_error"), s.last("trial", "thawed_error")
+    own, n, guess = s.last("final", "train_error"), s.last("trial", "held_n", 0), guess_error(s)
+    if s.facts.get("task") == "regression" or not n:
+        return False
+    if not min(kept, thawed) < guess - 2 * math.sqrt(guess * (1 - guess) / n):
+        return False  # not tried, or so short a trial teaches nothing
+    slack = 3 * math.sqrt((kept * (1 - kept) + thawed * (1 - thawed)) / n)
+    return kept - thawed < slack or thawed > 0.8 * min(kept, own)
 
 
 def _left_out(row: dict) -> bool:
@@ -96,14 +113,6 @@ def _cleared(s: Signals, rows: list[dict]) -> Finding | None:
         "something clears them between backward and step, and every weight stays at its first value.",
         ["call zero_grad() before backward (or after step), never between the two"], parameters=len(rows), share=1.0,
     )  # fmt: skip
-
-
-def _untaught(rows: list[dict]) -> list[dict]:
-    """Layers kept out of the training that hold what torch draws for a new one: never taught."""
-    out = [
-        r for r in rows if not (r["moved"] or r["granted"] or (r["trainable"] and r["optimizer"]))
-    ]
-    return out if any(r["fresh"] for r in out) else []
 
 
 def _whole_layers(stuck: list[dict], s: Signals) -> bool:
