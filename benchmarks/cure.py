@@ -9,7 +9,10 @@ and synthetic gratings, with three seeds. Four arms: the healthy recipe; the bro
 simply continues (--no-cure); the cure; random remedies of the same family at the same budget, each
 proved by the same trials. An error is that of the best epoch on validation; time is CPU time of
 one thread, and work the operations of convolutions and linear layers, backward counted as twice
-forward, which no neighbour on the machine changes. A recipe counts as harmed where it is more than a point worse than the healthy one;
+forward, which no neighbour on the machine changes. A remedy may cost more itself: a network with
+norms, or a larger one. So beside the time of the same recipe untreated stands that of a plain run
+of the recipe that the cured run *ended* with: the untreated run's, its epochs replaced by the last
+attempt's (one a number, without what was watched, tried or raced between). A recipe counts as harmed where it is more than a point worse than the healthy one;
 cured, where that is at most a point again (means over the seeds); curable, where a cure that knows
 everything (the wrong labels by name, say) would cure it; made worse, where it is more
 than a point worse than if it had continued.
@@ -73,25 +76,27 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
     if any(edit.startswith("model=") for edit in case.edits):
         edits = [edit for edit in edits if not edit.startswith("model")]
     edits += [*OWN.get(case.data, ()), *case.edits, *(known if arm == "oracle" else ())]
-    began, status = time.process_time(), "done"
+    began, clock, status = time.process_time(), time.monotonic(), "done"
     try:
         with by_chance(seed) if arm == "random" else patch.dict({}, {}), counted() as work:
             api.train(folder / f"{case.data}.npz", out=folder / "run", set=edits,
                       cure=arm in ("cure", "random", "untouched"))  # fmt: skip
     except errors.VisusError as error:
         status = str(error)
-    spent = time.process_time() - began
+    spent, wall = time.process_time() - began, time.monotonic() - clock
     lines = ledger.read(folder / "run")
     if (ledger.last(lines, "end") or {}).get("status") == "stopped":
         raise SystemExit("stopped: what was running is not in the results")
     best = [x["validation_error"] for x in ledger.history(lines) if x["kind"] == "epoch"]
     trials = [x for x in lines if x["kind"] == "trial"]
+    epochs = {x["epoch"]: x["seconds"] for x in lines if x["kind"] == "epoch"}  # the last attempt's
     shutil.rmtree(folder)
     return {
         "key": key(arm, what, seed), "arm": arm, "case": case.name, "data": case.data, "seed": seed,
         "edits": list(case.edits), "error": min(best, default=1.0), "seconds": round(spent, 3), "status": status,
         "kept": [t["edits"] for t in trials if t["kept"]], "tried": len(trials),
         "lead": [t["findings"] for t in trials if t["kept"]], "work": work[0],
+        "epochs": round(sum(epochs.values()) * spent / wall, 3),
     }  # fmt: skip
 
 
@@ -144,7 +149,9 @@ def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
     words = ("cured", "improved", "worse", "wrong cures kept")
     sums = {arm: {word: [0, 0] for word in words} for arm in ARMS[2:]}
     made, harmed, ratios = [], 0, {arm: [] for arm in ARMS[2:]}
-    beside: dict[str, dict[str, list[float]]] = {arm: {"time": [], "work": []} for arm in ARMS[2:]}
+    beside: dict[str, dict[str, list[float]]] = {
+        arm: {"time": [], "work": [], "ended": []} for arm in ARMS[2:]
+    }
     for case in cases(count, draw):
         found = {arm: _seeds(rows, arm, case.name) for arm in ARMS[1:]}
         healthy = _seeds(rows, "healthy", case.data)
@@ -172,6 +179,9 @@ def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
                 beside[arm][name] += [
                     a[field] / b[field] for a, b in both if a.get(field) and b.get(field)
                 ]
+            beside[arm]["ended"] += [
+                x for s in own if (x := _ended(found[arm][s], found["continue"][s]))
+            ]
             ratios[arm] += [
                 found[arm][s]["seconds"] / healthy[s]["seconds"] for s in seeds if s in found[arm]
             ]
@@ -191,9 +201,26 @@ def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
         if ratios[arm]:
             shares = ", ".join(f"{k} {_share(*v)}" for k, v in counts.items())
             said.append(f"{arm:9} {shares}; time x{median(ratios[arm]):.2f} (median), x{fmean(ratios[arm]):.2f} (mean) of the healthy plain run")  # fmt: skip
-            told = ", ".join(f"{k} x{median(v):.2f}" for k, v in beside[arm].items() if v)
-            said.append(f"          beside the same recipe untreated (median): {told}")
+            said.append(_told(beside[arm]))
     return "\n".join([*said, *_untouched(rows)])
+
+
+def _told(beside: dict[str, list[float]]) -> str:
+    """The median time and work beside the recipe untreated, and beside the one it ended with."""
+    told = {k: f"x{median(v):.2f}" for k, v in beside.items() if v}
+    ended = told.pop("ended", "")
+    line = ", ".join(f"{k} {v}" for k, v in told.items())
+    said = f"          beside the same recipe untreated (median): {line}"
+    return said + (
+        f"; beside a plain run of the recipe it ended with: time {ended}" if ended else ""
+    )
+
+
+def _ended(treated: dict[str, Any], plain: dict[str, Any]) -> float | None:
+    """CPU time beside that of a plain run of the recipe that the treated run ended with."""
+    if not treated.get("epochs"):
+        return None
+    return treated["seconds"] / (plain["seconds"] - plain.get("epochs", 0.0) + treated["epochs"])
 
 
 def _add(tally: list[int], counts: bool, is_so: bool) -> None:

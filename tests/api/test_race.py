@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from visus import api, ledger
+from visus.api import procedure_looks as looking_at
 from visus.api import procedure_race as racing
 from visus.api.procedure_treat import PLAIN, called
 from visus.data import prepare
 from visus.doctor.remedies import Treatment
+from visus.doctor.trials import LEAST
 from visus.training import Session, load_recipe
 
 SETS = ["model=cnn", "model.width=8", "model.stages=2", "training.threads=1", "training.precision=float32",
@@ -79,7 +83,9 @@ def test_an_open_race_goes_into_a_later_stage(tmp_path):
     stage = [part[-1] <= trial["at"] / steps for part in racing.STAGES].count(True) - 1
     assert stage > 0 and not trial["kept"]
     marks = [mark for part in racing.STAGES[: stage + 1] for mark in part]
-    assert len(trial["treatment"]["x"]) == len(trial["control"]["x"]) == len(marks)
+    # Both are looked at, at the same marks: at as many as it took, not at all of them.
+    assert trial["treatment"]["x"] == trial["control"]["x"]
+    assert 1 < len(trial["treatment"]["x"]) <= len(marks)
 
 
 def test_a_rival_in_two_sittings_is_judged_as_in_one(tmp_path):
@@ -92,6 +98,9 @@ def test_a_rival_in_two_sittings_is_judged_as_in_one(tmp_path):
     race = racing.Race(odd(), racing.Lane(parts.session), parts)
     again = racing._entered(race, recipe, [], tmp_path)
     racing._raced(again, 1)
+    for look in (*again.looks[-racing.JUDGED :], *whole.looks[-racing.JUDGED :]):
+        look.closely()
+        assert len(look.wrong) == len(data.validation)
     assert again.steps == whole.steps
     assert all(a.wrong.equal(b.wrong) for a, b in zip(again.looks, whole.looks, strict=True))
 
@@ -160,7 +169,9 @@ def odd(prior=PLAIN, **more):
 
 def test_when_there_is_a_race():
     race = racing.planned(session(), [odd()], 250.0)
-    assert race is not None and race.treatment == odd() and race.stage == 0
+    assert race is not None and race.treatment == odd() and race.stage == 1
+    plain = replace(odd(), edits=("schedule=one-cycle",))  # neither easier nor judged late
+    assert (race := racing.planned(session(), [plain], 250.0)) and race.stage == 0
     assert racing.planned(session(), [odd()], 150.0) is None  # too little is left
     assert racing.planned(session(), [odd(0.5)], 250.0) is None  # not odd enough
     assert racing.planned(session(), [odd(findings=("relu-dead",))], 250.0) is None
@@ -169,10 +180,12 @@ def test_when_there_is_a_race():
 
 def lane(errors, n=1000) -> Any:
     data = SimpleNamespace(validation=SimpleNamespace(targets=torch.arange(n) % 10))
+    own: Any = SimpleNamespace(dataset=data)
     looks = [
-        racing.Look([], data, torch.arange(n), (torch.arange(n) < e * n).double()) for e in errors
+        looking_at.Look(own, [], torch.arange(n), (torch.arange(n) < e * n).double())
+        for e in errors
     ]
-    return racing.Lane(SimpleNamespace(dataset=data), list(range(1, 5)), looks)  # type: ignore
+    return racing.Lane(own, list(range(1, 5)), looks)
 
 
 @pytest.mark.parametrize(
@@ -189,11 +202,63 @@ def lane(errors, n=1000) -> Any:
 )
 def test_who_wins(run, rival, keys, kept):
     treatment = Treatment((f"{keys}=x",), "why", 0.7, "a", "A", prior=0.7)
-    race = racing.Race(treatment, lane([0.99, run, run, run]))
+    race = racing.Race(treatment, lane([0.99, run, run, run]), stage=1)
     arm = lane([0.99, rival, rival, rival]).arm(treatment.edits, 4.0)
-    verdict = racing._verdict(race, arm, 180, len(racing.STAGES))
+    verdict = racing._verdict(race, arm, 180, racing.LOOKS)
     assert verdict.kept is kept and verdict.difference is not None
     assert (verdict.difference.low > 0) or not kept
+
+
+def looking(errors: list[float], seen: list[int], seed: int) -> Any:
+    """A runner whose looks say how many images they were asked about, in any order of right and wrong."""
+    draw, n = torch.Generator().manual_seed(seed), 1000
+
+    class Counted(looking_at.Look):
+        def closely(self, most: int | None = None) -> None:
+            more = self.whole[len(self.wrong) : most]
+            seen.append(len(more))
+            self.wrong = torch.cat([self.wrong, more])
+
+    made, looks = lane(errors), []
+    for given in made.looks:
+        looks.append(Counted(given.session, [], given.chosen))
+        looks[-1].whole = given.wrong[torch.randperm(n, generator=draw)]
+    return racing.Lane(made.session, made.steps[: len(looks)], looks)
+
+
+@pytest.mark.parametrize(
+    ("run", "rival", "least", "kept", "images"),
+    [
+        (0.9, 0.2, inf, True, 400),  # plain: one mark, few images
+        (0.2, 0.9, inf, False, 400),
+        (0.5, 0.5, inf, False, 2000),  # out of reach: half of the images
+        (0.5, 0.43, inf, True, 4000),
+        (0.5, 0.58, -inf, False, 400),  # it goes on, and may win later
+    ],
+)
+def test_no_more_is_looked_at_than_decides(run, rival, least, kept, images):
+    treatment, counted = Treatment(("schedule=x",), "why", 0.7, "a", "A", prior=0.7), []
+    race = racing.Race(treatment, looking([0.99, run, run], counted, 1), stage=1)
+    race.rival = looking([0.99, rival, rival], counted, 2)
+    race.run.session.step = 180
+    verdict = racing._judged(race, 4.0, least)
+    assert verdict.kept is kept and sum(counted) == images
+
+
+@pytest.mark.parametrize(("rival", "kept"), [(0.3, True), (0.45, False), (0.9, False)])
+def test_the_first_stage_decides_what_is_plain(rival, kept):
+    treatment, counted = Treatment(("schedule=x",), "why", 0.7, "a", "A", prior=0.7), []
+    race = racing.Race(treatment, looking([0.6], counted, 1))
+    race.rival = looking([rival], counted, 2)
+    race.run.session.step = 100
+    assert racing._judged(race, 4.0, LEAST).kept is kept and sum(counted) == 400
+
+
+def test_only_the_newest_marks_judge():
+    """What was seen at an earlier stage has no say, though of this one only a mark was looked at."""
+    one = lane([0.9, 0.9, 0.5, 0.2])
+    one.looks[2].wrong = torch.zeros(0)
+    assert one.arm((), 0.0).error == pytest.approx(0.2)
 
 
 def test_what_fell_behind_in_a_race_is_not_tried_again(tmp_path):

@@ -11,35 +11,32 @@ bit for bit what a restart would have made of it: none of its steps is thrown aw
 
 from __future__ import annotations
 
-import copy
 import shutil
-from dataclasses import dataclass, field, replace
-from math import inf
+from dataclasses import dataclass, replace
+from math import inf, sqrt
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from visus import ledger as book
 from visus import training
+from visus.api.procedure_looks import JUDGED, STAGES, Lane
 from visus.api.procedure_treat import BUDGET, PLAIN, restart
 from visus.doctor.remedies import Treatment, together
-from visus.doctor.trials import LEAST, Answers, Arm, Trial, paired
+from visus.doctor.trials import LEAST, Arm, Difference, Trial, paired
 from visus.errors import NotFiniteError, VisusError
-from visus.layers.recalibrate import recalibrate
 from visus.ledger import Ledger
 from visus.training.automatic import usual_rate
-from visus.training.building import make_feed
-from visus.training.ema import Average
-from visus.training.patient import Stopped, judges, step_cost
+from visus.training.patient import Stopped, step_cost
 from visus.training.session import BEST, RECIPE
 
 FOLDER = "race"  # of the rival, inside the run's
-STAGES = ((0.15, 0.18), (0.225, 0.25), (0.28, 0.3))  # shares of the training: marks
-JUDGED = 2  # marks, the newest, whose mean judges
-FEW, PLAINLY = 200, 10  # images of a first look; how many times surer it must be
-MEMORY = 0.02  # how far the moving average looks back, as a share of the training
+CLEAR = 0.1  # lead from which the first stage decides; it decides nothing else
+LOOKS = len(STAGES) - 1  # stages that judge
+FEW, SOME, PLAINLY = 200, 500, 10  # images of the first looks; how many times surer these must be
+HOPE = 1.64  # standard errors that what was not looked at yet may better a lead by (one in twenty)
 SPREAD = 0.01  # how far chance moves the difference of two trainings, judged so
 HEAD_START = 0.02  # gain that a remedy owes to learning faster at first, where it makes that easier
 EASIER = ("jitter", "model.dropout", "loss.label_smoothing")
@@ -57,75 +54,6 @@ BESIDE = (
     "model.dropout",
 )  # of no concern to a range test
 NOT_COPIED = {"checkpoint", "resume", "stop", "note", "end"}
-
-
-def _marks(stage: int) -> list[float]:
-    return [mark for part in STAGES[: stage + 1] for mark in part]
-
-
-@dataclass
-class Look:
-    """A runner at a mark: its present weights and their average, and what share of them is wrong.
-
-    At a high rate the present weights are driven about, more so where a setting drives them, and
-    chance with them; their average shows where they are driven about. Each has its own norm
-    statistics. `wrong` `(n,)` is of the first images that judge, after `closely()` of them all.
-    """
-
-    models: list[nn.Module]
-    dataset: Any
-    chosen: Tensor
-    wrong: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
-
-    def closely(self, most: int | None = None) -> None:
-        """Look at what was not looked at yet, up to the first `most` images."""
-        rest = self.chosen[len(self.wrong) : most]
-        if self.models and len(rest):
-            seen = [training.evaluate(m, self.dataset.validation, indices=rest) for m in self.models]  # fmt: skip
-            self.wrong = torch.cat([self.wrong, torch.stack([s.errors.double() for s in seen]).mean(0)])  # fmt: skip
-
-
-@dataclass
-class Lane:
-    """One runner: its average, and at each mark its step and its look."""
-
-    session: training.Session
-    steps: list[int] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
-    average: Average | None = None
-
-    def reached(self, stage: int) -> bool:
-        """Take a step in; look where the next mark of the stages up to this is reached; whether it was the last."""
-        session, marks = self.session, _marks(stage)
-        self._follow()
-        seen = len(self.steps)
-        if seen < len(marks) and session.plan.done(session.step) >= marks[seen]:
-            assert self.average is not None
-            self.steps.append(session.step)
-            self.looks.append(_look(session, self.average.model))
-            for look in self.looks[:-JUDGED]:
-                look.models.clear()
-        return self.over(stage)
-
-    def over(self, stage: int) -> bool:
-        """Whether all marks up to this stage were seen."""
-        return len(self.steps) == len(_marks(stage))
-
-    def _follow(self) -> None:
-        """The moving average takes in the present weights."""
-        session = self.session
-        look_back = max(1.0, MEMORY * session.plan.steps)
-        self.average = self.average or Average(session.state.judged, 1.0 - 1.0 / look_back)
-        self.average.update(session.step)
-
-    def arm(self, edits: tuple[str, ...], cost: float) -> Arm:
-        """As a trial shows it; its answer is the mean of the newest marks."""
-        arm, wrong = Arm(edits, cost=cost), [look.wrong for look in self.looks]
-        arm.xs, arm.ys = list(self.steps), [float(row.mean()) for row in wrong]
-        arm.answers[0] = (
-            Answers(torch.stack(wrong[-JUDGED:]).mean(0).tolist(), []) if wrong else None
-        )
-        return arm
 
 
 @dataclass
@@ -151,7 +79,10 @@ def planned(session: training.Session, found: list[Treatment], left: float) -> R
     first = together(found) or next(iter(found), None)
     if first is None or first.prior < PLAIN or first.findings:
         return None
-    return Race(first, Lane(session)) if STAGES[0][-1] * session.plan.steps <= left else None
+    if STAGES[1][-1] * session.plan.steps > left:
+        return None
+    soon = not any(key.startswith((*EASIER, *LATE)) for key in first.keys)
+    return Race(first, Lane(session), stage=0 if soon else 1)
 
 
 def carry_out(
@@ -162,14 +93,14 @@ def carry_out(
     None where the race is still open and `left`, in steps, allows its next stage. Raises
     `Stopped` where a signal came meanwhile.
     """
-    session, t = race.run.session, race.treatment
+    session, t, first = race.run.session, race.treatment, race.rival is None
     try:
         race.rival = _entered(race, asked, kept, folder)
     except VisusError as error:  # a network that cannot be built so
         return _lost(race, f"cannot be tried: {str(error).split(';')[0]}"), 0.0
     rival = race.rival.session
     dear = step_cost(rival) / step_cost(session)
-    if race.stage == 0 and STAGES[0][-1] * dear > DEAREST * BUDGET and not _quick(rival):
+    if first and STAGES[1][-1] * dear > DEAREST * BUDGET and not _quick(rival):
         return _lost(race, f"not tried: a step of it costs {dear:.0f} of the run's"), 0.0
     broken = _raced(race.rival, race.stage)
     if rival.stopping:
@@ -180,10 +111,11 @@ def carry_out(
         return _lost(race, broken), cost
     later = race.stage + 1
     more = later < len(STAGES) and STAGES[later][-1] * session.plan.steps * dear <= left
+    more = more or not race.stage  # what entered may come to the first stage that judges
     # Steps too long lead while they are warmed up, and a penalty takes its time to shrink weights.
     late = any(key.startswith(LATE) for key in t.keys)
-    least = LEAST if not late else -SPREAD if race.stage else -inf
-    trial = _judged(race, cost, more and least == -inf)
+    least = -inf if not race.stage or (late and race.stage == 1) else -SPREAD if late else LEAST
+    trial = _judged(race, cost, least if more else inf)
     gain = trial.difference.mean if trial.difference else -inf
     if more and not trial.kept and gain > least:
         race.stage = later
@@ -239,7 +171,7 @@ def _made(folder: Path) -> Path:
 def _quick(rival: training.Session) -> bool:
     """Whether the race takes some seconds only: then a step may cost many of the run's."""
     epochs = rival.recipe.training.epochs
-    steps = rival.feed.per_epoch * (epochs if isinstance(epochs, int) else 20) * STAGES[0][-1]
+    steps = rival.feed.per_epoch * (epochs if isinstance(epochs, int) else 20) * STAGES[1][-1]
     return steps * step_cost(rival) * 3 < 5e11  # operations, backward counted as twice forward
 
 
@@ -257,20 +189,6 @@ def _raced(lane: Lane, stage: int) -> str:
     return "" if lane.over(stage) else f"the time was spent after {lane.session.step} steps"
 
 
-def _look(session: training.Session, average: nn.Module) -> Look:
-    """The two models as they are now, and a first look at them."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        models = [copy.deepcopy(session.state.judged), copy.deepcopy(average)]
-        if session.feed.batch_size >= 16:
-            feed = make_feed(session.recipe, session.dataset, session.device)
-            for model in models:
-                recalibrate(model, (feed(step) for step in range(4)))
-        look = Look(models, session.dataset, judges(session.dataset, session.recipe.seed))
-        look.closely(FEW)
-    return look
-
-
 def _chance(session: training.Session) -> float:
     """The error of always saying the largest class of validation; infinite where there are none."""
     targets = session.dataset.validation.targets
@@ -279,21 +197,35 @@ def _chance(session: training.Session) -> float:
     return 1.0 - float(torch.unique(targets, return_counts=True)[1].max()) / len(targets)
 
 
-def _judged(race: Race, cost: float, goes_on: bool) -> Trial:
-    """By the first images where these are plain, else by all of them.
+def _judged(race: Race, cost: float, least: float) -> Trial:
+    """By the newest mark's first images where these are plain, else by more of them, and both marks.
 
-    `goes_on`: what is not kept has a later stage in any case, so that less than a lead is not
-    looked at closely.
+    A gain above `least` goes into a later stage in any case: then no more is looked at once a win
+    is out of reach. Otherwise it is lost, which at least `SOME` images at both marks must say.
     """
     assert race.rival is not None
     step, edits = race.run.session.step, race.treatment.edits
-    trial = _verdict(race, race.rival.arm(edits, cost), step, PLAINLY * len(STAGES))
-    gap = trial.difference
-    if trial.kept or (gap and (gap.worse or (goes_on and gap.mean <= LEAST))):
-        return trial
-    for look in (*race.run.looks[-JUDGED:], *race.rival.looks[-JUDGED:]):
-        look.closely()
-    return _verdict(race, race.rival.arm(edits, cost), step, len(STAGES))
+    for marks, most in ((1, FEW), (JUDGED, FEW), (JUDGED, SOME), (JUDGED, None)):
+        for lane in (race.run, race.rival):
+            for look in lane.looks[-marks:]:
+                look.closely(most)
+        surer = PLAINLY if most else 1
+        trial = _verdict(race, race.rival.arm(edits, cost), step, surer * LOOKS)
+        gap = trial.difference
+        if not race.stage or trial.kept or (gap and surer > 1 and gap.worse):
+            return trial
+        if gap and _hopeless(race, gap) and (gap.mean > least or most == SOME):
+            return trial
+    return trial
+
+
+def _hopeless(race: Race, gap: Difference) -> bool:
+    """Whether the images that were not looked at yet can hardly make a win of it."""
+    whole, z = len(race.run.looks[-1].chosen), NormalDist().inv_cdf(1 - 0.025 / LOOKS)
+    half = (gap.high - gap.low) / 2 / NormalDist().inv_cdf(1 - 0.025 / (PLAINLY * LOOKS))
+    each = max(0.0, half**2 - SPREAD**2) * gap.n  # the variance of an image's difference
+    best = gap.mean + HOPE * sqrt(max(0.0, each / gap.n - each / whole))
+    return best < max(LEAST, z * sqrt(each / whole + SPREAD**2))
 
 
 def _verdict(race: Race, arm: Arm, step: int, looks: int) -> Trial:
@@ -303,6 +235,7 @@ def _verdict(race: Race, arm: Arm, step: int, looks: int) -> Trial:
     gap = paired(rows[0], rows[1], arms=looks, spread=SPREAD)
     easier = any(key.startswith(EASIER) for key in t.keys)
     owed = HEAD_START if easier and control.error < LEARNED * _chance(race.run.session) else 0.0
+    owed = max(owed, 0.0 if race.stage else CLEAR)
     if gap.low > owed and gap.mean > LEAST:
         return Trial(t, control, arm, gap, True, "ahead of the run itself, beyond noise", step)
     sure = "no more than an easier task gains at first" if gap.better else "not beyond noise"

@@ -19,9 +19,9 @@ from visus.doctor.trials import LEAST, Answers, Arm, Trial, paired
 from visus.layers.recalibrate import recalibrate
 from visus.training.patient import judges
 
-IMAGES, BATCH = 1000, 250  # of train, in an even stride
+IMAGES, BATCH = 500, 250  # of train, in an even stride
 FEW = 100  # images below which nothing is proved
-FIRST = 400  # validation images after which there is no further look without any gain so far
+FIRST = 200  # validation images after which there is no further look without any gain so far
 REMEDY = Treatment(
     (), "running averages mix older weights, jitter and small batches", 0.0, "recalibrated-statistics",
     "Exact statistics of the training images for the norms", fresh=False, findings=("norm-train-test-gap",),

@@ -31,7 +31,7 @@ from visus.training.steps import steps
 
 MOST, FEW = 2000, 128  # validation images that a fork is judged by, at its end and on its way
 FRESH = (
-    500  # and at the end of a fork of fresh weights, whose luck moves its error more than these do
+    300  # and at the end of a fork of fresh weights, whose luck moves its error more than these do
 )
 _DRAW = -7  # the "step" from which the choice of these images draws
 

@@ -19,7 +19,7 @@ from visus.errors import NotFiniteError, VisusError
 
 LEAST = 0.005  # a gain below half a point is not worth a change of the recipe
 HOPELESS = 0.1  # worse than the control by this at half the way: abandoned
-PARTS = 3  # points of a trial's curve, at most
+PARTS = 2  # points of a trial's curve, at most
 PLAIN = 0.15  # a gain whose whole interval lies above this needs no rivals
 
 
