@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from visus.doctor.diagnose import diagnose
+from visus.doctor.signals import Signals
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
 from clinic import batches, digits, grave, mlp, watched  # pyright: ignore[reportMissingImports]
 
@@ -238,3 +241,22 @@ def test_weights_by_hand_are_measured_the_way_round_they_are_used():
     doctor = watched(lambda: learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 40))
     for place in ("first", "second"):  # He: root mean square times the square root of the inputs
         assert doctor.host.signals.first(place, "scale") == pytest.approx(2**0.5, rel=0.15)
+
+
+@pytest.mark.parametrize(("taught", "accused"), [(0.2, True), (0.78, False)])
+def test_random_frozen_layers_are_accused_where_teaching_them_teaches_more(taught, accused):
+    s, row = Signals(), {"trainable": True, "optimizer": True, "granted": True, "gradient": True, "moved": True,
+                         "tracked": True, "tried": True, "paid": True, "shifted": True, "asked": True, "fresh": False}  # fmt: skip
+    frozen = row | dict.fromkeys(("trainable", "optimizer", "granted", "gradient", "moved", "tried", "asked"), False)  # fmt: skip
+    s.facts["parameters"] = [
+        frozen | {"name": "a.weight", "size": 900, "fresh": True}, row | {"name": "b.weight", "size": 100},
+    ]  # fmt: skip
+    s.facts |= {"task": "classification", "majority": 0.1, "classes": 10}
+    s.steps, s.layers = 100, [{"place": "a"}, {"place": "b"}]
+    for step in range(100):
+        s.add("loss", "value", step, 2.1)
+    s.add("final", "train_error", 100, 0.75)
+    for name, value in (("kept", 0.8), ("taught", taught), ("n", 110)):
+        s.add("thaw", name, 0, value)
+    found = diagnose(s, ["parameter-not-updated"])
+    assert found[1] == [] and bool(found[0]) == accused

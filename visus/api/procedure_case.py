@@ -62,7 +62,7 @@ class Case(Reading):
         elif kept and (self.folder / RECIPE).exists():
             treating.rewrite(self.folder, kept)
         session = self._session(kept)
-        if self.cure != "off" and session.step and self._half_seen(session):
+        if self.cure != "off" and self._half_seen(session):
             treating.restart(self.folder, self.ledger, "what is watched is watched as a whole")
             session = self._session(kept)
         if session.step == 0 and not session.plan.steps:
@@ -89,7 +89,7 @@ class Case(Reading):
         """Whether the run was left in the midst of what must be watched as a whole."""
         first = self.done("first steps")
         if first is None:
-            return session.step <= watched(session)
+            return 0 < session.step <= watched(session)
         return bool(first["evidence"].get("rival")) and self.done("race") is None
 
     def _session(self, kept: list[str]) -> training.Session:

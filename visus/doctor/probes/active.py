@@ -321,12 +321,11 @@ class Trials(Probe):
 
     def _thaw(self, shadow, student: Student) -> None:
         """Would layers that are frozen with random weights do more if they were taught as well?"""
-        if not self.signals.values("trial", "held_error"):
-            self._held_out(shadow, student)
+        kept, n = self._taught(shadow, student)
         with shadow.thawed():
-            error, n = self._taught(shadow, student)
-        if n:
-            self.signals.add("trial", "thawed_error", 0, error)
+            taught, _ = self._taught(shadow, student)
+        for name, value in (("kept", kept), ("taught", taught), ("n", n)):
+            self.signals.add("thaw", name, 0, value)
 
     def _taught(self, shadow, student: Student) -> tuple[float, int]:
         """Error on batches held out, after 120 steps of Adam on the others, and of how many samples."""

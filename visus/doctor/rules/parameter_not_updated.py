@@ -79,14 +79,14 @@ def _harmed(s: Signals, random: list[dict], rows: list[dict]) -> bool:
 
 def _in_vain(s: Signals) -> bool:
     """Was it tried to teach the random layers as well, and did the network learn no more by that?"""
-    kept, thawed = s.last("trial", "held_error"), s.last("trial", "thawed_error")
-    own, n, guess = s.last("final", "train_error"), s.last("trial", "held_n", 0), guess_error(s)
+    kept, taught = s.last("thaw", "kept"), s.last("thaw", "taught")
+    own, n, guess = s.last("final", "train_error"), s.last("thaw", "n", 0), guess_error(s)
     if s.facts.get("task") == "regression" or not n:
         return False
-    if not min(kept, thawed) < guess - 2 * math.sqrt(guess * (1 - guess) / n):
+    if not min(kept, taught) < guess - 2 * math.sqrt(guess * (1 - guess) / n):
         return False  # not tried, or so short a trial teaches nothing
-    slack = 3 * math.sqrt((kept * (1 - kept) + thawed * (1 - thawed)) / n)
-    return kept - thawed < slack or thawed > 0.8 * min(kept, own)
+    slack = 3 * math.sqrt((kept * (1 - kept) + taught * (1 - taught)) / n)
+    return kept - taught < slack or taught > 0.8 * min(kept, own)
 
 
 def _left_out(row: dict) -> bool:
