@@ -14,15 +14,7 @@ from visus.doctor.diagnose import diagnose
 from visus.doctor.signals import Signals
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, grave, mlp, watched  # pyright: ignore[reportMissingImports]
-
-
-def learn(net, optimizer, x, y, steps, loss=F.cross_entropy, then=lambda step: None, size=32):
-    for step, rows in enumerate(batches(len(x), size, steps)):
-        optimizer.zero_grad()
-        loss(net(x[rows]), y[rows]).backward()
-        optimizer.step()
-        then(step)
+from clinic import batches, digits, fit, grave, mlp, watched  # pyright: ignore[reportMissingImports]
 
 
 def loss_made_of_numbers(made=True):
@@ -34,7 +26,7 @@ def loss_made_of_numbers(made=True):
         numbers = [half.item() for half in halves]
         return torch.tensor(numbers, requires_grad=True).mean() if made else sum(halves) / 2
 
-    learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 60, loss)
+    fit(net, x, y, optimizer=torch.optim.Adam(net.parameters(), 3e-3), steps=60, loss=loss)
 
 
 def loss_in_two_halves():
@@ -52,7 +44,7 @@ def warm_up_without_end(steps=60_000):
         optimizer.param_groups[0]["lr"] = 0.1 * min(1.0, seen[0] / steps)
 
     rise(0)
-    learn(net, optimizer, x, y, 200, then=rise)
+    fit(net, x, y, optimizer=optimizer, steps=200, each=rise)
 
 
 def warm_up_of_thirty():
@@ -83,7 +75,7 @@ def known_by_heart(units=128, steps=400, noise=1.0):
     y = x[:, 0] + noise * torch.randn(300)
     net = nn.Sequential(nn.Linear(8, units), nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 1), nn.Flatten(0))  # fmt: skip
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    learn(net, optimizer, x[:100], y[:100], steps, F.mse_loss, size=20)
+    fit(net, x[:100], y[:100], optimizer=optimizer, steps=steps, loss=F.mse_loss, size=20)
     with torch.no_grad():
         F.mse_loss(net(x[100:]), y[100:])
 
@@ -98,7 +90,15 @@ def rare_and_weighted():
     x = torch.randn(2000, 10) + 1.5 * y[:, None] * torch.ones(10)
     net = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
     weighted = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(24.0))
-    learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 200, weighted, size=64)
+    fit(
+        net,
+        x,
+        y,
+        optimizer=torch.optim.Adam(net.parameters(), 3e-3),
+        steps=200,
+        loss=weighted,
+        size=64,
+    )
 
 
 class Reader(nn.Module):
@@ -116,7 +116,7 @@ class Reader(nn.Module):
 def rows_long_ago(length=72):
     x, y, *_ = digits()
     net = Reader(length)
-    learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 100)
+    fit(net, x, y, optimizer=torch.optim.Adam(net.parameters(), 3e-3), steps=100)
 
 
 def rows_just_read():
@@ -134,7 +134,15 @@ def wrong_labels_learned_in_the_end(wrong=0.6):
             with torch.no_grad():
                 F.cross_entropy(net(xv), yv)
 
-    learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 400, then=judge, size=64)
+    fit(
+        net,
+        x,
+        y,
+        optimizer=torch.optim.Adam(net.parameters(), 3e-3),
+        steps=400,
+        each=judge,
+        size=64,
+    )
 
 
 def right_labels():
@@ -147,7 +155,7 @@ def brightness_alone():
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 1),
         nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     )  # fmt: skip
-    learn(net, torch.optim.Adam(net.parameters(), 0.01), x, y, 200)
+    fit(net, x, y, optimizer=torch.optim.Adam(net.parameters(), 0.01), steps=200)
 
 
 def judged_in_two_parts():
@@ -216,9 +224,9 @@ def test_a_layer_replaced_on_the_way_is_no_error_of_the_doctor():
     )
 
     def program():
-        learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y % 2, 60)
+        fit(net, x, y % 2, optimizer=torch.optim.Adam(net.parameters(), 3e-3), steps=60)
         net[2], net[4] = nn.Linear(64, 8), nn.Linear(8, 10)
-        learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 60)
+        fit(net, x, y, optimizer=torch.optim.Adam(net.parameters(), 3e-3), steps=60)
 
     assert watched(program).errors == []
 
@@ -238,7 +246,9 @@ class ByHand(nn.Module):
 def test_weights_by_hand_are_measured_the_way_round_they_are_used():
     x, y, *_ = digits()
     net = ByHand()
-    doctor = watched(lambda: learn(net, torch.optim.Adam(net.parameters(), 3e-3), x, y, 40))
+    doctor = watched(
+        lambda: fit(net, x, y, optimizer=torch.optim.Adam(net.parameters(), 3e-3), steps=40)
+    )
     for place in ("first", "second"):  # He: root mean square times the square root of the inputs
         assert doctor.host.signals.first(place, "scale") == pytest.approx(2**0.5, rel=0.15)
 

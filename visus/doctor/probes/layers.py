@@ -11,7 +11,7 @@ from visus.doctor.names import ACTIVATION, NORM, WEIGHT, layer_of
 from visus.doctor.probes import Probe, probes
 
 CAP = 1 << 16  # elements of one tensor that are read; more samples are left out
-RECTIFIERS = {"relu", "relu6", "threshold", "hardtanh", "clamp"}
+RECTIFIERS = {"relu", "relu6", "threshold", "hardtanh"}
 
 
 def some(tensor: torch.Tensor, least: int = 4) -> torch.Tensor:
@@ -118,7 +118,7 @@ class Layers(Probe):
             layer["act"] = name
         place, y = layer["place"], some(result)
         self._shape(place, y, step)
-        if name in RECTIFIERS and name != "clamp":
+        if name in RECTIFIERS:
             self._dead(place, some(result, 16), step)  # four looks make 64 samples
         if name in ("sigmoid", "tanh", "hardtanh", "hardsigmoid"):
             low = -1.0 if "tanh" in name else 0.0

@@ -99,7 +99,7 @@ def at_best(s: Signals) -> tuple[float, float, float, float] | None:
     strong takes the answer away.
     """
     best = _best(s)
-    if best is None or max(half(s.values("train", "known")), default=0.0) <= 0.1:
+    if best is None or not _come_back(s):
         return None
     _, sure, everywhere, rank, n = _of(s, "labels", best / 2, 1.1 * best)
     seen, wrong, *_ = _of(s, "validation", best - 0.5, best)
@@ -140,8 +140,12 @@ def _sure_elsewhere(s: Signals, sure: float) -> bool:
     # labels it learns from: not hard data, and jitter leaves sure answers right.
     # Not where no sample comes back as it was: jitter so strong takes the answer away.
     n, wrong, *_ = _of(s, "validation")
-    again = max(half(s.values("train", "known")), default=0.0) > 0.1
-    return again and _worse_on_train(s) and n >= 30 and sure > 0.15 and wrong < sure / 3
+    return _come_back(s) and _worse_on_train(s) and n >= 30 and sure > 0.15 and wrong < sure / 3
+
+
+def _come_back(s: Signals) -> bool:
+    # Do samples come back as they were in later epochs?
+    return max(half(s.values("train", "known")), default=0.0) > 0.1
 
 
 def _strewn(s: Signals) -> bool:
