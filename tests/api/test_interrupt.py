@@ -14,6 +14,21 @@ import pytest
 from visus.cli import interrupt, main
 
 ROOT = Path(__file__).parents[2]
+SWALLOWS = """
+import signal, sys
+from visus.cli import interrupt
+
+def profile(frame, event, arg):
+    if event == "call" and frame.f_code.co_filename == interrupt.IMPORTS and frame.f_code.co_name == "cb":
+        sys.setprofile(None)
+        signal.raise_signal(signal.SIGINT)
+
+interrupt.hold()
+sys.setprofile(profile)
+import wave, sqlite3, xml.dom.minidom
+sys.setprofile(None)
+print("went on")
+"""
 SCRIPT = "import torch\nfor _ in range(10**9):\n    torch.ones(9).sum()\n"
 
 
@@ -49,6 +64,15 @@ def begin(words: list[str]) -> subprocess.Popen:
         if line.rstrip().endswith("typer"):  # among the first that visus.cli reads in
             return child
     raise AssertionError("the command ended before it began")
+
+
+def test_what_the_import_system_calls_back_does_not_swallow_it():
+    """An exception in the callback of an import's lock is printed and dropped: the command went on."""
+    child = subprocess.run(
+        [sys.executable, "-c", SWALLOWS], cwd=ROOT, text=True, capture_output=True
+    )
+    assert child.returncode == interrupt.STATUS, child.stderr
+    assert child.stderr.startswith("visus: interrupted") and child.stderr.count("\n") == 1
 
 
 def test_the_handler_stands_only_while_a_command_runs():

@@ -1,25 +1,26 @@
-"""Ctrl-C while the program is still being read in: one line, and out.
+"""Ctrl-C while a package is being read in: one line, and out.
 
-Extension modules may swallow a KeyboardInterrupt that is raised inside their import: what was
-being imported stays half done, and the command fails later for a reason that has nothing to do with it
-("module 'numpy' has no attribute ..."). Nothing has been begun at that time, so nothing is lost.
+An import may swallow the KeyboardInterrupt that is raised in it: extension modules turn it into
+another error, and what the import system calls back when a lock goes away drops it. The command then
+fails later for a reason that has nothing to do with it ("module 'numpy' has no attribute ..."), or
+goes on as if nobody had asked. Files are replaced whole, so what is finished stays.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
+from types import FrameType
 from typing import Any
 
 STATUS = 1  # the work did not get done
-SLOW = ("visus.cli", "torch", "numpy")
+IMPORTS = "<frozen importlib._bootstrap>"  # the file that Python's import system says it is in
 heard: list[int] = []  # Ctrl-C that was raised as KeyboardInterrupt: somebody may have swallowed it
 
 
 def hold() -> None:
-    """From now on Ctrl-C leaves at once where one of the slow packages is being imported."""
+    """From now on Ctrl-C leaves at once where a package is being imported."""
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
@@ -33,14 +34,14 @@ def release() -> None:
 
 
 def _leave(number: int, frame: Any) -> None:
-    if not any(_half(name) for name in SLOW):
+    if not _importing(frame):
         heard.append(number)
         signal.default_int_handler(number, frame)
-    os.write(2, b"visus: interrupted while it was starting; nothing was begun\n")
+    os.write(2, b"visus: interrupted while it was reading in its packages; start it again\n")
     os._exit(STATUS)
 
 
-def _half(name: str) -> bool:
-    # What the import system itself goes by, to tell a module that is not yet whole.
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != IMPORTS:
+        frame = frame.f_back
+    return frame is not None
