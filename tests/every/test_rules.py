@@ -60,7 +60,7 @@ def test_sick_is_named_and_healthy_is_left_alone(name):
 def test_the_contract_fails_on_a_rule_that_never_speaks(monkeypatch):
     held = rules["gradient-not-zeroed"]
     silent = lambda s: None  # noqa: E731
-    silent.asks, silent.because = held.asks, held.because
+    silent.asks, silent.because, silent.unless = held.asks, held.because, held.unless
     monkeypatch.setitem(rules._members, "gradient-not-zeroed", silent)
     with pytest.raises(AssertionError):
         check("gradient-not-zeroed", programs("gradient-not-zeroed"))
@@ -70,7 +70,7 @@ def test_the_contract_fails_on_a_rule_that_always_speaks(monkeypatch):
     def loud(s):
         return finding("error", 1.0, "everywhere", 0, "Sick.", [])
 
-    loud.asks, loud.because = (), ()
+    loud.asks, loud.because, loud.unless = (), (), ()
     monkeypatch.setitem(rules._members, "gradient-not-zeroed", loud)
     with pytest.raises(AssertionError):
         check("gradient-not-zeroed", programs("gradient-not-zeroed"))
@@ -81,7 +81,7 @@ def test_every_rule_has_its_page_probes_and_causes(name):
     page = inspect.getdoc(rules[name])
     assert all(section in page for section in SECTIONS)
     assert set(rules[name].asks) <= set(probes)
-    assert set(rules[name].because) <= set(rules) - {name}
+    assert {*rules[name].because, *rules[name].unless} <= set(rules) - {name}
 
 
 @pytest.mark.parametrize("name", rules)
@@ -95,7 +95,7 @@ def test_a_rule_that_fails_is_reported_and_stops_no_other(monkeypatch):
     def clumsy(s):
         raise ZeroDivisionError("oops")
 
-    clumsy.asks, clumsy.because = (), ()
+    clumsy.asks, clumsy.because, clumsy.unless = (), (), ()
     monkeypatch.setitem(rules._members, "relu-dead", clumsy)
     findings, errors = diagnose(Signals())
     assert findings == [] and len(errors) == 1 and "relu-dead" in errors[0]

@@ -8,6 +8,7 @@ from then on the recorder listens from one step to the next backward.
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 import torch
@@ -71,12 +72,27 @@ class BareHost:
     step: int
     looked: int
     want: bool
+    busy: bool
+    in_backward: bool
+    thread: int
     path: list
     bare: Bare | None = None
 
     def tell(self, event: str, *args: Any) -> None:
         """Send an event to the probes."""
         raise NotImplementedError
+
+    def by_grad(self, loss: Any, weights: list[torch.Tensor]) -> bool:
+        """Does this call of `torch.autograd.grad` take the place of backward?
+
+        In a program without an optimizer: of one number, by leaves. Not a penalty on gradients,
+        and no inner loop of one that trains by an optimizer.
+        """
+        if self.busy or self.in_backward or threading.get_ident() != self.thread:
+            return False
+        if (self.optimizers and not self.hand.sure) or not isinstance(loss, torch.Tensor):
+            return False
+        return loss.numel() == 1 and all(w.is_leaf and w.requires_grad for w in weights)
 
     @guarded
     def _meet(self, loss: Any) -> None:

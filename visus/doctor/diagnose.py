@@ -31,6 +31,9 @@ def diagnose(s: Signals, names: Iterable[str] | None = None) -> tuple[list[Findi
             continue
         if result is not None:
             found[name] = {"id": name, **_clean(result)}
+    explained = [name for name in found if _stronger(rules[name].unless, found)]  # type: ignore[attr-defined]
+    for name in explained:
+        del found[name]
     return _order(found), errors
 
 
@@ -59,8 +62,11 @@ def _order(found: dict[str, Finding]) -> list[Finding]:
 
 
 def _causes(name: str, found: dict[str, Finding]) -> list[str]:
-    because = rules[name].because  # type: ignore[attr-defined]
-    return [c for c in because if c in found and found[c]["severity"] != "info"]
+    return _stronger(rules[name].because, found)  # type: ignore[attr-defined]
+
+
+def _stronger(names: tuple[str, ...], found: dict[str, Finding]) -> list[str]:
+    return [c for c in names if c in found and found[c]["severity"] != "info"]
 
 
 def explain(name: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +24,19 @@ from torch.optim.optimizer import (
 from torch.utils.data import dataloader
 
 compiling = torch.compiler.is_compiling
+
+
+@contextmanager
+def lent(weights: list[torch.Tensor], grads: tuple) -> Iterator[None]:
+    """Meanwhile each weight without a gradient of its own has the one that was computed for it."""
+    bare = [(w, g) for w, g in zip(weights, grads, strict=False) if w.grad is None]
+    for weight, gradient in bare:
+        weight.grad = gradient
+    try:
+        yield
+    finally:
+        for weight, _ in bare:
+            weight.grad = None
 
 
 class Hooks:
@@ -45,6 +59,7 @@ class Hooks:
         self._keys, self.listening = (handles[0].id, handles[1].id), True
         self._patch(torch.autograd, "backward", self._backward)
         self._patch(torch.Tensor, "backward", self._before_backward)
+        self._patch(torch.autograd, "grad", self._grad)
         self._patch(dataloader._BaseDataLoaderIter, "__next__", self._next)
         self._patch(nn.Module, "train", self._train)
         for context in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled):
@@ -135,6 +150,28 @@ class Hooks:
             return original(tensor, *args, **kwargs)
 
         return backward
+
+    def _grad(self, original: Callable) -> Callable:
+        """`grads = torch.autograd.grad(loss, weights)` of a program without an optimizer."""
+        host = self.host
+
+        @functools.wraps(original)
+        def grad(outputs, inputs, *args, **kwargs):
+            weights = [inputs] if isinstance(inputs, torch.Tensor) else [*inputs]
+            plain = not args and not set(kwargs) - {"allow_unused", "retain_graph"}
+            if compiling() or not plain or not host.by_grad(outputs, weights):
+                return original(outputs, inputs, *args, **kwargs)
+            host.recorder.off()
+            host.before_backward(outputs)
+            found: tuple = ()
+            try:
+                found = original(outputs, inputs, **kwargs)
+            finally:
+                with lent(weights, found):
+                    host.after_backward()
+            return found
+
+        return grad
 
     def _next(self, original: Callable) -> Callable:
         clock, host = time.perf_counter, self.host

@@ -121,6 +121,17 @@ def driven(s: Signals) -> bool:
     return grown and s.median("optimizer", "update") > 0.01
 
 
+def used_rate(s: Signals) -> float:
+    """The mean rate over the highest: cosine and one-cycle use about half, a dying schedule little."""
+    rates = s.values("optimizer", "rate")
+    return sum(rates) / len(rates) / max(rates) if len(rates) > 20 and max(rates) > 0 else 1.0
+
+
+def idle(s: Signals) -> bool:
+    """True when a schedule took the rate away early, with much left to learn."""
+    return used_rate(s) < 0.12 and learned(s) < 0.85
+
+
 def plain(s: Signals) -> bool:
     """One loss, one optimizer: where words like under- and overfitting have a meaning."""
     return bool(s.facts.get("plain"))

@@ -262,7 +262,7 @@ class Score:
         self,
         modules: dict[int, nn.Module],
         own: dict[int, torch.Tensor],
-        rows: slice | None = None,
+        rows: slice | torch.Tensor | None = None,
         tweak: Callable[[torch.Tensor], torch.Tensor] | None = None,
         same: bool = True,
     ) -> list[Any]:

@@ -16,7 +16,7 @@ from visus.doctor.probes import Probe, probes
 from visus.doctor.probes.called import asks_held_out, asks_thaw, explained, needs_trials
 from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.layers import drops
-from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses
+from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses, spread
 from visus.doctor.probes.stock import DataLoss
 from visus.doctor.progress import learned, moves
 from visus.doctor.schedule import PLAY
@@ -230,7 +230,7 @@ class Trials(Probe):
             return
         for name, tweak in (("own_input", None), ("other_input", _others)):
             played = shadow.play(kept, tweak=tweak)
-            found = DataLoss(facts["kind"], played[1], played[2], {}, None)
+            found = DataLoss(facts["kind"], played[1], played[2], facts["options"], None).judged()
             losses = sample_losses(found) if len(played) > 2 else None
             if losses is not None:
                 self.signals.add("final", name, self.signals.steps, float(losses.mean()))
@@ -251,7 +251,7 @@ class Trials(Probe):
     def _found(self, shadow, kept, facts, which) -> DataLoss | None:
         goal = facts.get("target")  # not of each sample where only some were picked
         whole = goal is not None and len(goal) != kept.size()
-        rows = slice(SAMPLES) if kept.size() > SAMPLES and not whole else None
+        rows = spread(kept.size()) if kept.size() > SAMPLES and not whole else None
         try:
             played = shadow.play(kept, rows=rows)
         except (RuntimeError, IndexError):  # no part of this batch can be played alone
@@ -260,11 +260,11 @@ class Trials(Probe):
             self.calm[facts["step"]] = float(played[0])
             if len(played) < 3:
                 return None
-            return DataLoss(facts["kind"], played[1], played[2], {}, None)
+            return DataLoss(facts["kind"], played[1], played[2], facts["options"], None).judged()
         target = played[1] if len(played) > 1 else facts["target"]
         if len(played) == 1 and rows is not None:
             target = target[rows]
-        return DataLoss(facts["kind"], played[0], target, {}, None)
+        return DataLoss(facts["kind"], played[0], target, facts["options"], None).judged()
 
     # ------------------------------------------------------------------ training on the copy
     def _study(self, shadow, final: list[torch.Tensor]) -> None:
@@ -305,8 +305,7 @@ class Trials(Probe):
         shadow.mode(False)
         found = [self._found(shadow, kept, facts, "train") for kept, facts in stored[-held:]]
         own = [wrong for one in found if one and (wrong := one.wrong()) is not None]
-        pairs = [(kept, facts["kind"]) for kept, facts in stored]
-        error, n = student.rival(pairs[:-held], pairs[-held:])
+        error, n = student.rival(stored[:-held], stored[-held:])
         if own and n:
             self.signals.add("trial", "own_error", 0, float(torch.cat(own).mean()))
             self.signals.add("trial", "rival_error", 0, error)
@@ -352,7 +351,7 @@ class Trials(Probe):
         shadow.follow()
         shadow.mode(False)
         score = self.host.scores[-1][0]
-        rows = slice(SAMPLES) if score.size() > SAMPLES else None
+        rows = spread(score.size()) if score.size() > SAMPLES else None
         played, blind = (
             shadow.play(score, rows=rows, tweak=tweak) for tweak in (None, torch.zeros_like)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from visus.doctor.progress import chance, driven, learned, long_enough, plateau, untaught
+from visus.doctor.progress import chance, driven, idle, learned, long_enough, plateau, untaught
 from visus.doctor.rules import rules
 from visus.doctor.signals import median
 
@@ -14,7 +14,8 @@ def needs_trials(s: Any) -> bool:
     """True where the loss ended above 70 % of where it began, or is not a number.
 
     Not where it still falls and a fifth of the way is behind it: that is only unfinished. But
-    wherever long steps drove the weights up and much was left to learn.
+    wherever long steps drove the weights up, a schedule ended early, or the weights all but stood
+    still, and much was left to learn.
     """
     values = s.values("loss", "value")
     if len(values) < 8:
@@ -23,10 +24,15 @@ def needs_trials(s: Any) -> bool:
     tail = values[-max(len(values) // 10, 5) :]
     if not all(map(math.isfinite, tail)):
         return True
-    if driven(s) and learned(s) < 0.6:
+    if idle(s) or (learned(s) < 0.6 and (driven(s) or _rested(s))):
         return True
     # A loss that is a sum is not on the scale of chance level; what is learned says it then.
     return median(tail) > 0.7 * begin and learned(s) < 0.7 and (plateau(s) or learned(s) < 0.2)
+
+
+def _rested(s: Any) -> bool:
+    """All steps together moved the weights by less than a fiftieth of their size."""
+    return s.last("optimizer", "travel", 1.0) < 0.02
 
 
 # The rules that read experiments ("trial").
@@ -39,7 +45,9 @@ def explained(found: list[dict[str, Any]]) -> bool:
     Whatever they say would stand below it, as its consequence.
     """
     sure = {f["id"] for f in found if f["severity"] == "error" and f["confidence"] >= 0.9}
-    return bool(sure) and all(sure & set(rules[name].because) for name in READERS)
+    return bool(sure) and all(
+        sure & {*rules[name].because, *rules[name].unless} for name in READERS
+    )
 
 
 def asks_held_out(s: Any) -> bool:
@@ -52,11 +60,10 @@ def asks_held_out(s: Any) -> bool:
     rates, score = s.values("optimizer", "rate"), learned(s)
     seen = s.steps * s.median("batch", "size", 0)
     ended = bool(rates) and min(rates) < 1e-3 * max(rates)
-    short = s.last("optimizer", "travel", 1.0) < 0.02
     return (
         (score < 0.15 and seen >= 2000)
-        or (score < 0.3 and (short or ended))
-        or (score < 0.6 and driven(s))
+        or (score < 0.3 and ended)
+        or (score < 0.6 and (driven(s) or _rested(s)))
     )
 
 

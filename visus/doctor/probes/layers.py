@@ -52,6 +52,8 @@ class Layers(Probe):
             return
         if name in ("matmul", "mm", "addmm") and len(args) > 1:
             self._product(args, result)
+        elif name == "einsum" and len(args) == 3:
+            self._product(args[1:], result)
         elif name in WEIGHT:
             self._weight(name, args, kwargs, result)
         elif name in NORM and self.chain:
@@ -66,10 +68,13 @@ class Layers(Probe):
                 self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
 
     def _product(self, args, result) -> None:
-        # x @ W, W held as (inputs, units): the layer that a linear one with W.T would be.
+        # x @ W or x @ W.T, W a weight of the program's own: the layer that a linear one would be.
         x, weight = args[-2:]
-        known = isinstance(weight, torch.Tensor) and self.names.parameter(weight) is not None
-        if known and weight.ndim == 2 and weight.shape[0] > 0 and result.ndim > 1:
+        if isinstance(weight, torch.Tensor) and self.names.parameter(weight) is None:
+            weight = weight._base  # of a transposed weight: the weight itself
+        if not isinstance(weight, torch.Tensor) or self.names.parameter(weight) is None:
+            return
+        if weight.ndim == 2 and weight.numel() > 0 and result.ndim > 1:
             self._weight("linear", (x, weight), {}, result)
 
     def _weight(self, name, args, kwargs, result) -> None:

@@ -248,7 +248,8 @@ class Loss(Probe):
             self.host.keep(tape, [loss], {"kind": "", "step": self.host.step})
             return
         goals = [loss, found.input, found.target]
-        self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step})
+        facts = {"kind": found.kind, "step": self.host.step, "options": found.options}
+        self.host.keep(tape, goals, facts)
 
     def tick(self, ticks) -> None:
         for row in ticks:

@@ -152,6 +152,11 @@ def _scores(tape, answer: torch.Tensor) -> torch.Tensor | None:
     return None
 
 
+def spread(n: int) -> torch.Tensor:
+    """Which of n samples are looked at again: from all over, held-out sets are often sorted by class."""
+    return torch.linspace(0, n - 1, min(n, SAMPLES)).long()
+
+
 def fingerprints(x: torch.Tensor) -> list[float]:
     """One number a sample, equal for equal samples: tells train from validation batches."""
     if x.ndim < 2:
@@ -184,6 +189,8 @@ class Views(Probe):
         if tape.grad and module.training and torch.is_grad_enabled():
             for x in tensors(args)[:1]:
                 marks = fingerprints(x)
+                if x.ndim == 2 and not x.is_floating_point():
+                    self.signals.facts["tokens"] = True
                 self._known("train", marks)
                 self.read += len(marks)
                 self.trained.update(marks)
@@ -209,7 +216,7 @@ class Views(Probe):
             len(marks),
             float(wrong.sum()),
             float(losses.sum()) if losses is not None else None,
-            float(losses[:SAMPLES].sum()) if losses is not None else math.nan,
+            float(losses[spread(len(losses))].sum()) if losses is not None else math.nan,
         )
         self.rows.setdefault(self.host.step, []).append(row)
         if which == "validation":
@@ -217,7 +224,7 @@ class Views(Probe):
             goals = (
                 [found.input, found.target] if not found.kwargs.get("by_hand") else [found.input]
             )
-            self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step,
+            self.host.keep(tape, goals, {"kind": found.kind, "step": self.host.step, "options": found.options,
                 "target": found.target.detach().clone()}, view=True)  # fmt: skip
 
     def _known(self, place: str, marks: list[float]) -> float:
@@ -248,9 +255,9 @@ def sample_losses(found: DataLoss) -> torch.Tensor | None:
     guess, target = found.input.float(), found.target
     f = nn.functional
     if found.kind == "cross_entropy" and guess.ndim == 2:
-        return f.cross_entropy(guess, target, reduction="none")
+        return f.cross_entropy(guess, target, reduction="none", **found.options)
     if found.kind == "nll_loss" and guess.ndim == 2:
-        return f.nll_loss(guess, target, reduction="none")
+        return f.nll_loss(guess, target, reduction="none", **found.options)
     if found.kind == "binary_cross_entropy_with_logits" and guess.shape == target.shape:
         return f.binary_cross_entropy_with_logits(guess, target.float(), reduction="none").flatten()
     if found.kind == "binary_cross_entropy" and guess.shape == target.shape:

@@ -36,6 +36,25 @@ class DataLoss:
         return DataLoss(self.kind, self.input[None].detach(), target, self.kwargs, None)
 
     @property
+    def options(self) -> dict[str, Any]:
+        """Which label the loss leaves out, where one is named."""
+        label = self.kwargs.get("ignore_index")
+        return {} if label is None else {"ignore_index": int(label)}
+
+    def judged(self) -> DataLoss:
+        """Without the samples whose label tells the loss to leave them out (`ignore_index`)."""
+        y, given = self.target, self.input
+        label = self.kwargs.get("ignore_index", -100)
+        if self.task != "classification" or y.is_floating_point() or y.shape != given.shape[:1]:
+            return self
+        kept = y != label
+        return (
+            self
+            if bool(kept.all())
+            else DataLoss(self.kind, given[kept], y[kept], self.kwargs, self.value)
+        )
+
+    @property
     def learns(self) -> bool:
         """True where a gradient will run through it: no evaluation."""
         given = (self.input, self.target)

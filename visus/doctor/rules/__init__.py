@@ -19,11 +19,14 @@ rules = Family("rule", package=__name__)
 Finding = dict[str, Any]
 
 
-def rule(*, asks: tuple[str, ...], because: tuple[str, ...] = ()) -> Callable:
-    """Register a rule. `asks`: probes it reads; `because`: ids that, if found, are its cause."""
+def rule(
+    *, asks: tuple[str, ...], because: tuple[str, ...] = (), unless: tuple[str, ...] = ()
+) -> Callable:
+    """Register a rule. `asks`: probes it reads; `because`: ids that, if found, are its cause;
+    `unless`: ids that, if found, explain what it saw: then it is not said."""
 
     def register(function: Callable) -> Callable:
-        function.asks, function.because = asks, because  # type: ignore[attr-defined]
+        function.asks, function.because, function.unless = asks, because, unless  # type: ignore[attr-defined]
         return rules.member(function)
 
     return register

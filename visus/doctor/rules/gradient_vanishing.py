@@ -20,7 +20,7 @@ def gradient_vanishing(s: Signals) -> Finding | None:
     How: the ratio of the two at each recorded step; the median.
     Cure: ReLU in place of sigmoid or tanh, He initialization, normalization layers, residual
     connections; fewer layers; for sequences LSTM or GRU, and the state behind the last true step.
-    Not: where the network learns well (an optimizer that scales each weight's gradient makes up
+    Not: where the network learns well in spite of it (an optimizer that scales each weight's gradient makes up
     for small ones) it is a remark only.
     Source: Hochreiter 1991; Bengio, Simard, Frasconi 1994; Glorot, Bengio 2010.
     """
@@ -45,7 +45,7 @@ def gradient_vanishing(s: Signals) -> Finding | None:
         return None
     score = learned(s) if long_enough(s) else 0.5
     return finding(
-        "error" if score < 0.15 else "warning" if score < 0.6 else "info", 0.85, worst, 0,
+        "error" if score < 0.15 else "warning" if score < 0.85 else "info", 0.85, worst, 0,
         f"The gradient at {worst} is {ratios[worst]:.1g} of that at {places[-1]}, "
         + ("at the other end of the time steps: what came first is hardly learned from." if worst in recurrent
            else f"{len(places)} layers on: the first layers hardly learn."),

@@ -10,10 +10,12 @@ from visus.doctor.progress import (
     begin,
     diverged,
     end,
+    idle,
     learned,
     long_enough,
     plain,
     plateau,
+    used_rate,
 )
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
@@ -56,7 +58,7 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     if _warming(s, rates):
         return _still_warming(s, rates)
     stopped = plateau(s) or _by_heart(s) or adam_learns(s)
-    if _used(rates) < 0.12 and learned(s) < 0.85 and stopped:
+    if idle(s) and stopped:
         return _stopped(s, rates)
     start, same = s.last("trial", "start"), s.last("trial", "rate x1")
     higher = {f: s.last("trial", f"rate x{f:g}") for f in (10.0, 100.0, 1e3, 1e4, 1e5)}
@@ -111,21 +113,16 @@ def _still_warming(s: Signals, rates: list[float]) -> Finding:
     )  # fmt: skip
 
 
-def _used(rates: list[float]) -> float:
-    """The mean rate over the highest: cosine and one-cycle use about half, a dying schedule little."""
-    return sum(rates) / len(rates) / max(rates) if len(rates) > 20 and max(rates) > 0 else 1.0
-
-
 def _by_heart(s: Signals) -> bool:
     # As it stands at the end the network still learns one batch: the steps were missing.
     return s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
 
 
 def _stopped(s: Signals, rates: list[float]) -> Finding:
-    idle, used = _used(rates) < 0.12, _used(rates)
+    early, used = idle(s), used_rate(s)
     travel, held = s.last("optimizer", "travel"), s.last("trial", "held_error")
     why = (f"The schedule took the rate from {max(rates):.3g} to {rates[-1]:.3g}: all {len(rates)} steps together go as far as {used * len(rates):.0f} at "
-           "the highest" if idle else f"At a rate of {median(rates):.3g} the weights moved by {travel:.1%} in {s.steps} steps")  # fmt: skip
+           "the highest" if early else f"At a rate of {median(rates):.3g} the weights moved by {travel:.1%} in {s.steps} steps")  # fmt: skip
     proof = f"the loss has stood at {end(s):.3g} since"
     if adam_learns(s):
         proof = (f"120 steps of Adam at 0.002 from the same first weights reach an error of {held:.3g} on batches held out "
@@ -136,7 +133,7 @@ def _stopped(s: Signals, rates: list[float]) -> Finding:
     return finding(
         "error" if learned(s) < 0.05 else "warning", 0.88, "optimizer", 0,
         f"{why}; {proof}.",
-        ["step the scheduler once an epoch, or let it decay later"] if idle else ["raise the learning rate a hundredfold"],
+        ["step the scheduler once an epoch, or let it decay later"] if early else ["raise the learning rate a hundredfold"],
         rate=median(rates), rate_first=rates[0], rate_last=rates[-1], used=used, travel=travel,
         held_error=held, own_error=s.last("final", "train_error"),
     )  # fmt: skip

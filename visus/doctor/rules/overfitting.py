@@ -17,7 +17,8 @@ def overfitting(s: Signals) -> Finding | None:
     """The network has learned its training samples, not the task.
 
     What: in eval mode the error on validation batches is several times that on training batches, or
-    a quarter of all samples higher, and the validation loss has risen well above its lowest value.
+    a quarter of all samples higher, and the validation loss has risen well above its lowest value;
+    or it is two fifths of all samples higher, and four times as high.
     Why: there is more capacity than the samples can fix; what is learned last is noise.
     How: the last recorded training and validation batches, played on a copy in eval mode; the
     difference in standard errors; the course of the validation loss.
@@ -42,7 +43,9 @@ def overfitting(s: Signals) -> Finding | None:
         known = train < 0.02 and val - train > 0.25 and (rise > 1.05 or len(course) < 4)
         # Not yet by heart, but a quarter of the answers apart, and the loss rises.
         apart = val - train > 0.25 and sure > 4
-        found = (wide and known) or ((wide or apart) and rise > 1.15)
+        # Most of what it does right on training batches is lost on others.
+        lost = val > 4 * train and val - train > 0.4 and sure > 4
+        found = lost or (wide and known) or ((wide or apart) and rise > 1.15)
     else:
         sure, wide = val / max(train, 1e-12), val > 4 * train
         # In variances of the targets: every sample known by heart, and little of new ones.

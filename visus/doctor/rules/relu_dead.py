@@ -20,7 +20,9 @@ def relu_dead(s: Signals) -> Finding | None:
     Cure: a smaller learning rate, biases that start at zero, He initialization, LeakyReLU, or
     normalization in front of the activation.
     Not: sparse responses are fine: a unit counts as dead only when no sample at all wakes it; up to
-    three quarters of such units are a remark, all positive inputs alone can cause that.
+    three quarters of such units are a remark, all positive inputs alone can cause that. So are more
+    where the living ones learn well; less is asked of those that training silenced than of a
+    layer that was silent before its first step.
     Source: Maas, Hannun, Ng 2013, Rectifier nonlinearities; Lu et al. 2019, Dying ReLU.
     """
     shares = {
@@ -32,7 +34,12 @@ def relu_dead(s: Signals) -> Finding | None:
     if worst is None or shares[worst] < 0.5:
         return None
     points = s.series(worst, "dead")
-    carried = learned(s) > 0.5 or (learned(s) > 0.2 and not plateau(s))  # by the living units
+    # By the living units. What was dead before the first step no training has silenced: there the
+    # few that live must do well.
+    born = points[0][1] > 0.85
+    carried = learned(s) > (0.8 if born else 0.5) or (
+        not born and learned(s) > 0.2 and not plateau(s)
+    )
     fine = shares[worst] < 0.75 or (long_enough(s) and carried and shares[worst] < 0.95)
     return finding(
         "info" if fine else "error" if shares[worst] > 0.9 else "warning", 0.9, worst,
