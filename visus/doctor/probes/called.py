@@ -42,9 +42,9 @@ READERS = ("learning-rate-too-small", "learning-rate-too-large", "label-noise", 
 def explained(found: list[dict[str, Any]]) -> bool:
     """Is a cause found, without experiments, for all that experiments could find?
 
-    Whatever they say would stand below it, as its consequence.
+    Whatever they say would stand below it, as its consequence, or not be said.
     """
-    sure = {f["id"] for f in found if f["severity"] == "error" and f["confidence"] >= 0.9}
+    sure = {f["id"] for f in found if f["severity"] != "info" and f["confidence"] >= 0.8}
     return bool(sure) and all(
         sure & {*rules[name].because, *rules[name].unless} for name in READERS
     )

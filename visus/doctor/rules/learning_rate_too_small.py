@@ -25,7 +25,7 @@ from visus.doctor.signals import Signals, median
       because=("init-symmetric", "init-too-small", "parameter-not-updated", "parameter-without-gradient", "activation-saturated",
                "relu-dead", "input-not-normalized", "loss-mismatch", "label-invalid", "output-range",
                "regularization-too-strong", "gradient-vanishing", "init-too-large", "not-shuffled",
-               "norm-batch-too-small"))  # fmt: skip
+               "norm-batch-too-small", "gradient-not-zeroed"))  # fmt: skip
 def learning_rate_too_small(s: Signals) -> Finding | None:
     """Steps are so short that the loss hardly falls, and longer ones would do.
 
