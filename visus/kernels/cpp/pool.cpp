@@ -25,9 +25,6 @@ template <class V, class I, size_t... K> VISUS_INLINE V even(V a, V b, std::inde
 template <class V, class I, size_t... K> VISUS_INLINE V odd(V a, V b, std::index_sequence<K...>) {
   return __builtin_shuffle(a, b, I{(2 * int64_t(K) + 1)...});
 }
-template <class V, class I, int L, size_t... K> VISUS_INLINE V zip(V a, V b, int64_t from, std::index_sequence<K...>) {
-  return from ? __builtin_shuffle(a, b, I{(L / 2 + int64_t(K) / 2 + (K % 2 ? L : 0))...}) : __builtin_shuffle(a, b, I{(int64_t(K) / 2 + (K % 2 ? L : 0))...});
-}
 
 template <class T> struct Pool {
   typedef typename Of<T>::A A;
