@@ -126,6 +126,7 @@ def case(name: str, shape: tuple[int, ...], layout: str, threads: int, speed: fl
             nn.init.constant_(modules[key].gate, 0.4)  # type: ignore[arg-type]
     agree(modules["ours"], modules["torch"], x, g)
     if options.compile:
+        torch.compiler.reset()  # else the ninth graph of a class is not compiled any more
         modules["compiled"] = torch.compile(peer(shape))  # type: ignore[assignment]
     lines, ways = [], movers() if x.nbytes >= LARGE else {}
     for what, runner in WHAT.items():

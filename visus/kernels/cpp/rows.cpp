@@ -172,6 +172,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
     for (int r = 0; r < R; r++) {
       const V h = all(high[r]), f = all(s[r]), off = all(-low[r] * s[r]);
       P::along(K, [&](int64_t j, auto n) VISUS_HERE {
+        if (past) P::later(from + r * K + j, R * K);  // the rows after these, while these are written
         V v = (P::at(from + r * K + j, n) - h) * f + off;
         P::put(into + r * K + j, act<ACT>(v * number(weight, j, n, 1) + number(bias, j, n, 0), bend), n, past);
       });
