@@ -37,9 +37,18 @@ class Time:
     high: float
 
 
+BRIEF = 0.003  # seconds of a round: shorter than most of what a neighbour on the same core does
+
+
 def race(sides: Mapping[str, Callable[[], object]], seconds: float = 0.6, rounds: int = 7) -> dict[str, Time]:  # fmt: skip
-    """Time all sides in turn, round by round, each long enough for the clock."""
-    calls = {name: _calls(run, seconds / rounds / len(sides)) for name, run in sides.items()}
+    """Time all sides in turn, in at least so many rounds, each long enough for the clock.
+
+    Short calls have more rounds, not longer ones: where another machine has the other half of the
+    core for a while, all sides have rounds without it.
+    """
+    once, share = {name: _once(run) for name, run in sides.items()}, seconds / len(sides)
+    rounds = max(rounds, int(share / max(BRIEF, *once.values())))
+    calls = {name: max(1, int(share / rounds / time)) for name, time in once.items()}
     found: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds):
         order = list(sides) if turn % 2 else list(sides)[::-1]
@@ -48,11 +57,10 @@ def race(sides: Mapping[str, Callable[[], object]], seconds: float = 0.6, rounds
     return {name: _time(times) for name, times in found.items()}
 
 
-def _calls(run: Callable[[], object], seconds: float) -> int:
+def _once(run: Callable[[], object]) -> float:
     for _ in range(2):
         run()
-    once = _clock(run, 2)
-    return max(1, int(seconds / once))
+    return _clock(run, 2)
 
 
 def _clock(run: Callable[[], object], calls: int) -> float:

@@ -7,7 +7,7 @@ backward in float32 where the set is larger than a cache, 8 and 12 for instance,
 norm. What memory moves in a second is the best of a copy, a streamed write and a sum, timed in
 the same rounds as the norm (for tensors of 50 MB and more; once at the start for smaller ones). "+ReLU" compares our norm with its ReLU to PyTorch's norm alone.
 
-    python benchmarks/norms.py [--quick] [--norm NAME] [--threads 1,2] [--compile] [--json FILE] [--plot FILE]
+    python benchmarks/norms.py [--quick] [--norm NAME] [--shape 8x512x7x7] [--threads 1,2] [--compile] [--json FILE] [--plot FILE]
     python benchmarks/norms.py --again FILE --seconds 1    the cases of FILE that missed a bar, longer
 """
 
@@ -126,6 +126,7 @@ def case(name: str, shape: tuple[int, ...], layout: str, threads: int, speed: fl
             nn.init.constant_(modules[key].gate, 0.4)  # type: ignore[arg-type]
     agree(modules["ours"], modules["torch"], x, g)
     if options.compile:
+        torch.compiler.reset()  # else the ninth graph of a class is not compiled any more
         modules["compiled"] = torch.compile(peer(shape))  # type: ignore[assignment]
     lines, ways = [], movers() if x.nbytes >= LARGE else {}
     for what, runner in WHAT.items():
@@ -247,9 +248,15 @@ def panel(ax: Any, name: str, mine: list[dict]) -> None:
     ax.set_xticks(range(len(mine)), labels, rotation=90, fontsize=6)
 
 
+def shape_of(text: str) -> tuple[int, ...]:
+    """(8, 512, 7, 7) from `8x512x7x7`, for argparse."""
+    return tuple(int(word) for word in text.split("x"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--norm", choices=NORMS, action="append")
+    parser.add_argument("--shape", type=shape_of, action="append", metavar="NxCxHxW")
     parser.add_argument("--threads", type=thread_counts, default=[1, 2], metavar="1,2")
     parser.add_argument("--quick", action="store_true", help="two shapes, shorter rounds")
     parser.add_argument("--seconds", type=float, default=0.6, help="for each comparison")
@@ -269,7 +276,7 @@ def main() -> None:
         speed = bandwidth()
         print(f"\n{threads} threads, memory {speed / 1e9:.1f} GB/s")
         for name in options.norm or NORMS:
-            for shape in SHAPES[:: 4 if options.quick else 1]:
+            for shape in options.shape or SHAPES[:: 4 if options.quick else 1]:
                 for layout in [way for way in LAYOUTS if runs(name, shape, way, threads)]:
                     for line in case(name, shape, layout, threads, speed, options):
                         show(line)

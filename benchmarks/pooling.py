@@ -4,7 +4,7 @@ Both sides interleaved in one process with one allocator; PyTorch's time / ours,
 over the floor: the bytes that must move at the bandwidth measured in the same run. A window of
 k pixels' stride reads x, writes y and one byte; backward reads g and the byte and writes dx.
 
-    python benchmarks/pooling.py [--threads 1,2] [--json FILE] [--plot FILE]
+    python benchmarks/pooling.py [--window "3x3 stride 1"] [--threads 1,2] [--json FILE] [--plot FILE]
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def plot(lines: list[dict[str, Any]], file: str) -> None:
     """PyTorch's time / ours, one panel a window, a bar for each layout, shape and direction."""
     from matplotlib.figure import Figure
 
-    fig = Figure(figsize=(11, 2.6 * len(WINDOWS)), layout="constrained")
-    for ax, name in zip(fig.subplots(len(WINDOWS), 1), WINDOWS, strict=True):
+    names = list(dict.fromkeys(line["window"] for line in lines))
+    fig = Figure(figsize=(11, 2.6 * len(names)), layout="constrained")
+    for ax, name in zip(fig.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
         mine = [line for line in lines if line["window"] == name]
         colors = ["#2d6ea8" if m["layout"] == "contiguous" else "#c46a3f" for m in mine]
         ax.bar(range(len(mine)), [m["ratio"] for m in mine], color=colors)
@@ -84,6 +85,7 @@ def plot(lines: list[dict[str, Any]], file: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--window", choices=WINDOWS, action="append")
     parser.add_argument("--threads", type=thread_counts, default=[1, 2], metavar="1,2")
     parser.add_argument("--json")
     parser.add_argument("--plot")
@@ -93,7 +95,7 @@ def main() -> None:
     for threads in options.threads:
         torch.set_num_threads(threads)
         speed = bandwidth()
-        for name in WINDOWS:
+        for name in options.window or WINDOWS:
             for layout in LAYOUTS:
                 found = [line for s in SHAPES for line in case(name, layout, s, threads, speed)]
                 show(found)

@@ -31,10 +31,10 @@ def max_pool2d(
     """
     stride = kernel if stride is None or stride == [] else stride
     window = tuple(map(_pair, (kernel, stride, padding, dilation)))
-    if not _serves(x, window):  # pyright: ignore[reportArgumentType]
+    if (_few(x, window) and not always) or not _serves(x, window):  # pyright: ignore[reportArgumentType]
         return F.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
     size = tuple(_windows(*axis, ceil_mode) for axis in zip(x.shape[2:], *window, strict=True))  # pyright: ignore[reportCallIssue]
-    if min(size) < 1 or not (always or _faster(x, window, size)):  # torch has the words for none
+    if min(size) < 1 or not (always or _faster(x, window)):  # torch has the words for none
         return F.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
     return _MaxPool.apply(x, window, size)  # pyright: ignore[reportReturnType]
 
@@ -50,15 +50,21 @@ def _windows(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
     return count - (ceil_mode and (count - 1) * s >= n + p)
 
 
-def _faster(x: Tensor, window: Any, size: Any) -> bool:
-    """Contiguous rows of a whole vector of windows; channels-last where there is enough to do, and
-    a backward pass or overlap that repays it."""
-    kernel, stride, padding, _ = window
+LEAST = {True: 1 << 18, False: 1 << 20}  # looks (windows times their pixels), contiguous or not
+
+
+def _few(x: Tensor, window: Any) -> bool:
+    """Whether there is too little to do: the call of the kernel costs what it saves."""
+    kernel, stride = map(math.prod, window[:2])
+    return x.numel() * kernel < LEAST[x.is_contiguous()] * stride
+
+
+def _faster(x: Tensor, window: Any) -> bool:
+    """Contiguous rows but for long strides; channels-last where a backward pass or overlap repays it."""
+    stride = window[1]
     if x.is_contiguous():
-        return stride[1] <= 2 and size[1] - 2 * padding[1] >= 16
-    looks = math.prod((*x.shape[:2], *size, *kernel))
-    learns = x.requires_grad and torch.is_grad_enabled()
-    return x.shape[1] >= 32 and looks >= 1 << 20 and (learns or stride == (1, 1))
+        return stride[1] <= 2
+    return x.shape[1] >= 32 and (stride == (1, 1) or (x.requires_grad and torch.is_grad_enabled()))
 
 
 def _serves(x: Tensor, window: Window) -> bool:

@@ -38,16 +38,18 @@ template <class T, int ACT> struct Layer {
     return pull<ACT>(g, xhat * w + b, bend);
   }
 
-  // Where number j of a row is in the weights: they are (C, S) where the rows are (S, C).
-  int64_t place(int64_t j) const { return a.channels ? j % a.channels * (K / a.channels) + j / a.channels : j; }
-
-  void finish() const {
-    for (int64_t j = 0; j < K; j++) {
-      double w = 0, b = 0;
-      for (int t = 0; t < threads; t++) { w += total[t * 2 * K + j]; b += total[t * 2 * K + K + j]; }
-      if (a.dweight) ((A*)a.dweight)[place(j)] = A(w);
-      if (a.dbias) ((A*)a.dbias)[place(j)] = A(b);
-    }
+  // The sums of all threads, as the gradients of weight and bias
+  void finish(A* dweight, A* dbias) const {
+    for (int t = 1; t < threads; t++) add(total.get() + t * 2 * K, total.get());
+    narrow(total.get(), dweight), narrow(total.get() + K, dbias);
+  }
+  void add(const double* from, double* into) const {
+#pragma omp simd
+    for (int64_t j = 0; j < 2 * K; j++) into[j] += from[j];
+  }
+  void narrow(const double* from, A* into) const {
+#pragma omp simd
+    for (int64_t j = 0; j < (into ? K : 0); j++) into[j] = A(from[j]);
   }
 };
 

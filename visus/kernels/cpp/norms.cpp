@@ -18,7 +18,7 @@ template <class T> struct Norm : Algebra<T> {
   typedef Strips<T> P;
   typedef typename P::A A;
   using B::B, B::a, B::N, B::C, B::S, B::G, B::last, B::fixed, B::batch, B::instance, B::x, B::g, B::y, B::parts, B::rows;
-  using B::piece, B::own, B::reading, B::ahead, B::first, B::second, B::weight, B::wide, B::group, B::fix, B::scales, B::pulls;
+  using B::piece, B::own, B::reading, B::ahead, B::first, B::second, B::wide, B::fix, B::scales, B::pulls;
 
   // ---- how the work is cut -------------------------------------------------------------
   // A step is called with (n0, n1, c0, c1, phase, part): phase 0 reads, 1 does the algebra, 2
@@ -26,20 +26,14 @@ template <class T> struct Norm : Algebra<T> {
 
   typedef void (Norm::*Step)(int64_t, int64_t, int64_t, int64_t, int, int64_t);
 
-  // Groups of small planes, each by itself: f(n, group) with everything about it in registers.
-  template <class F> void groups(F f) {
-#pragma omp parallel for num_threads(int(a.threads)) schedule(static) if (a.threads > 1)
-    for (int64_t i = 0; i < N * G; i++) f(i / G, i % G);
-    if (a.past) fence();
-  }
-
   void run(Step step) {
     auto f = [&](int64_t n0, int64_t n1, int64_t c0, int64_t c1, int phase, int64_t part) { (this->*step)(n0, n1, c0, c1, phase, part); };
     const int threads = int(a.threads);
     const bool across = batch && !fixed;  // samples depend on each other
+    const int64_t unit = G ? C / G : 1;  // channels that belong together
     const int64_t block = across ? std::max<int64_t>(1, std::min<int64_t>(C, NEAR / 2 / std::max<int64_t>(1, N * S * int64_t(sizeof(T)))))
-                                 : G ? C / G : std::max<int64_t>(1, std::min<int64_t>(C, 32768 / (S * int64_t(sizeof(T)))));
-    reading = across ? C * S : g ? 0 : std::min<int64_t>(block * S, TILE);
+                                 : unit * std::max<int64_t>(1, std::min<int64_t>(C, 32768 / (S * int64_t(sizeof(T)))) / unit);
+    reading = across ? C * S : g ? 0 : std::min<int64_t>((G ? unit : block) * S, TILE);
     if (!last && (!across || C / block >= threads || threads == 1)) {
       int64_t wide = block;
       if (across) while (wide > 1 && (C + wide - 1) / wide < 2 * threads) wide = (wide + 1) / 2;
@@ -124,7 +118,7 @@ template <class T> struct Norm : Algebra<T> {
       if (phase == 0 && batch && fixed && !instance) return;
       for (int64_t n = n0; n < n1; n++) {
         if (G && !last && phase == 0)  // the planes of a group lie together
-          P::moments(x + (n * C + c0) * S, (c1 - c0) * S, first(n)[c0], second(n)[c0], reading);
+          for (int64_t c = c0, D = C / G; c < c1; c += D) P::moments(x + (n * C + c) * S, D * S, first(n)[c], second(n)[c], reading);
         else if (last && phase == 0)
           read_rows(n, part, [&](int64_t r, int64_t count, double* m, double* v) { P::moments_rows(x + (n * S + r) * C, count, C, m, v); });
         else if (last)
@@ -136,35 +130,12 @@ template <class T> struct Norm : Algebra<T> {
         }
       }
   }
-  template <int ACT> void forward_group(int64_t n, int64_t q) {
-    const int64_t D = C / G, c = q * D, o = (n * C + c) * S;
-    double mean, var;
-    P::moments(x + o, D * S, mean, var, D * S);
-    const double inverse = 1.0 / std::sqrt(var + a.eps);
-    a.mean[n * G + q] = mean, a.inverse[n * G + q] = inverse;
-    P::template small_apply<ACT>(x + o, y + o, D, S, group(c, mean, inverse), bend, a.past, 0);
-  }
   void run_forward(Step step) {
     fix();
     run(step);
   }
 
   // ---- backward ------------------------------------------------------------------------
-
-  template <int ACT> void backward_group(int64_t n, int64_t q) {
-    const int64_t D = C / G, c = q * D, o = (n * C + c) * S;
-    const double mean = a.mean[n * G + q], i = a.inverse[n * G + q], low = mean - double(A(mean)), size = double(D) * double(S);
-    double *sg = first(n) + c, *sx = second(n) + c, h = 0, hd = 0;
-    typename P::Numbers of = group(c, mean, i);
-    P::template small_sums<ACT>(g + o, x + o, D, S, of, bend, sg, sx, 0);
-    for (int64_t k = 0; k < D; k++) {
-      sx[k] -= low * sg[k];
-      h += weight(c + k) * sg[k], hd += weight(c + k) * sx[k];
-    }
-    const double slope = -i * i * i * hd / size, rest = -i * h / size - slope * low;
-    of.q = A(slope), of.r = A(rest);
-    P::template small_write<ACT>(g + o, x + o, y + o, D, S, of, bend, a.past, 0);
-  }
 
   bool once = false;  // each cut prepares its own numbers
 
@@ -201,8 +172,7 @@ template <class T> void start(const Args& a) {
   Norm<T> norm(a);
   by_act<T>(int(a.act), [&](auto k) {
     constexpr int ACT = decltype(k)::value;
-    if (norm.close) norm.groups([&](int64_t n, int64_t q) { if (a.g) norm.template backward_group<ACT>(n, q); else norm.template forward_group<ACT>(n, q); });
-    else if (a.g) norm.run_backward(&Norm<T>::template backward<ACT>);
+    if (a.g) norm.run_backward(&Norm<T>::template backward<ACT>);
     else norm.run_forward(&Norm<T>::template forward<ACT>);
     if (a.g) norm.parameters();
   });

@@ -31,7 +31,7 @@ template <class T, int ACT> struct Pixels : Layer<T, ACT> {
         if (g) backward(n, s0, many, total.get() + t * 2 * K, past); else forward(n, s0, many, past);
       }
     if (a.past) fence();
-    if (g) B::finish();
+    if (g) B::finish((A*)a.dweight, (A*)a.dbias);
   }
 
   VISUS_APART void forward(int64_t n, int64_t s0, int64_t many, bool past) const {

@@ -170,24 +170,13 @@ template <class T> struct Planes {
   // Small ones without a call for each.
 
   // Numbers by plane or by channel, each an array.
-  struct Wide { const A *hi, *a, *b, *p, *q, *r; };
-
-  // Where the numbers of plane c come from: such arrays, or (none) the moments of one set of planes.
-  struct Numbers {
-    Wide k;
-    const A *weight, *bias;
-    double mean, inverse;
-    A q, r;
-    VISUS_INLINE Small<A> operator()(int64_t c) const {
-      if (k.hi) return {k.hi[c], k.a[c], k.b[c], k.p[c], k.q[c], k.r[c]};
-      const A hi = A(mean);
-      const double scale = (weight ? double(weight[c]) : 1.0) * inverse;
-      return {hi, A(scale), A((bias ? double(bias[c]) : 0.0) - (mean - double(hi)) * scale), A(scale), q, r};
-    }
+  struct Wide {
+    const A *hi, *a, *b, *p, *q, *r;
+    VISUS_INLINE Small<A> operator()(int64_t c) const { return {hi[c], a[c], b[c], p[c], q[c], r[c]}; }
   };
   static constexpr int64_t SMALL = 16 * L;
 
-  // f(j, i, many) for the vectors of a small plane, j counting them: many = L, or fewer at the end
+  // f(j, i, many) for the vectors of a small plane, by turns j = 0 and 1: many = L, or fewer at the end
   template <class F> static VISUS_INLINE void vectors(int64_t s, F f) {
     int64_t i = 0;
     for (; i + 2 * L <= s; i += 2 * L) { f(0, i, std::integral_constant<int, L>()); f(1, i + L, std::integral_constant<int, L>()); }
@@ -195,100 +184,108 @@ template <class T> struct Planes {
     if (i < s) f(1, i, int(s - i));
   }
 
+  // The same for what is only written, where a number may be written twice: the last L are a whole vector.
+  template <class F> static VISUS_INLINE void covering(int64_t s, F f) {
+    int64_t i = 0;
+    for (; i + 2 * L <= s; i += 2 * L) { f(0, i, std::integral_constant<int, L>()); f(1, i + L, std::integral_constant<int, L>()); }
+    if (i + L <= s) { f(0, i, std::integral_constant<int, L>()); i += L; }
+    if (i < s && s >= L) f(1, s - L, std::integral_constant<int, L>()); else if (i < s) f(1, i, int(s - i));
+  }
+
   static void moments_planes(const T* x, int64_t planes, int64_t s, double* mean, double* var, int64_t ahead) {
     if (s <= SMALL) return small_moments(x, planes, s, mean, var, ahead);
     for (int64_t c = 0; c < planes; c++) moments(x + c * s, s, mean[c], var[c], ahead);
   }
   template <int ACT> static void apply_planes(const T* x, T* y, int64_t planes, int64_t s, const Wide& k, Bend<A> bend, bool past, int64_t ahead) {
-    const Numbers of{k, nullptr, nullptr, 0, 0, 0, 0};
-    if (s <= SMALL) return small_apply<ACT>(x, y, planes, s, of, bend, past, ahead);
-    for (int64_t c = 0; c < planes; c++) apply<ACT>(x + c * s, y + c * s, s, of(c), bend, past, ahead);
+    if (s <= SMALL) return small_apply<ACT>(x, y, planes, s, k, bend, past, ahead);
+    for (int64_t c = 0; c < planes; c++) apply<ACT>(x + c * s, y + c * s, s, k(c), bend, past, ahead);
   }
   template <int ACT> static void sums_planes(const T* g, const T* x, int64_t planes, int64_t s, const Wide& k, Bend<A> bend, double* sg, double* sx, int64_t ahead) {
-    const Numbers of{k, nullptr, nullptr, 0, 0, 0, 0};
-    if (s <= SMALL) return small_sums<ACT>(g, x, planes, s, of, bend, sg, sx, ahead);
-    for (int64_t c = 0; c < planes; c++) sums<ACT>(g + c * s, x + c * s, s, of(c), bend, sg[c], sx[c], ahead);
+    if (s <= SMALL) return small_sums<ACT>(g, x, planes, s, k, bend, sg, sx, ahead);
+    for (int64_t c = 0; c < planes; c++) sums<ACT>(g + c * s, x + c * s, s, k(c), bend, sg[c], sx[c], ahead);
   }
   template <int ACT> static void write_planes(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Wide& k, Bend<A> bend, bool past, int64_t ahead) {
-    const Numbers of{k, nullptr, nullptr, 0, 0, 0, 0};
-    if (s <= SMALL) return small_write<ACT>(g, x, dx, planes, s, of, bend, past, ahead);
-    for (int64_t c = 0; c < planes; c++) write<ACT>(g + c * s, x + c * s, dx + c * s, s, of(c), bend, past, ahead);
+    if (s <= SMALL) return small_write<ACT>(g, x, dx, planes, s, k, bend, past, ahead);
+    for (int64_t c = 0; c < planes; c++) write<ACT>(g + c * s, x + c * s, dx + c * s, s, k(c), bend, past, ahead);
   }
 
   // ---- small planes: without a call for each, their sums folded four at a time -----------
+  // Where fewer than four are left, the last one stands in for those that are not there: arrays of sums
+  // that are set in every case need no zeros (GCC clears them by `rep stos`, which took a third of the time).
+
+  static VISUS_INLINE void keep(Some<double> v, double* into, int64_t many) {
+    if (many >= 4) memcpy(into, &v, sizeof v); else for (int64_t k = 0; k < many; k++) into[k] = v[k];
+  }
 
   static VISUS_APART void small_moments(const T* x, int64_t planes, int64_t s, double* mean, double* var, int64_t ahead) {
     const A share = A(1) / A(s);
     const double inverse = 1.0 / double(s);
     for (int64_t c = 0; c < planes; c += 4) {
-      const int many = int(std::min<int64_t>(4, planes - c));
-      V t[4] = {}, d1[4] = {}, d2[4] = {};
-      for (int k = 0; k < many; k++) {
+      V t[4], d1[4], d2[4];
+      for (int64_t k = 0; k < 4; k++) {
+        const T* from = x + std::min(c + k, planes - 1) * s;
         V u[2] = {};
-        vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE { const T* p = x + (c + k) * s + i; soon(p, ahead); u[j] += at(p, w); });
+        vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE { if (j == 0) soon(from + i, ahead); u[j] += at(from + i, w); });
         t[k] = u[0] + u[1];
       }
       const Some<A> shift = fold(t) * share;
-      for (int k = 0; k < many; k++) {
+      for (int64_t k = 0; k < 4; k++) {
+        const T* from = x + std::min(c + k, planes - 1) * s;
+        const V mine = all(shift[k]);
         V u1[2] = {}, u2[2] = {};
         vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE {
-          V d = at(x + (c + k) * s + i, w) - shift[k];
+          V d = at(from + i, w) - mine;
           if constexpr (std::is_same_v<decltype(w), int>) d = only<A>(d, w);
           u1[j] += d;
           u2[j] += d * d;
         });
         d1[k] = u1[0] + u1[1], d2[k] = u2[0] + u2[1];
       }
-      const Some<A> m = fold(d1), q = fold(d2);
-      for (int k = 0; k < many; k++) {
-        const double low = m[k], v = double(q[k]) - low * low * inverse;
-        mean[c + k] = double(shift[k]) + low * inverse;
-        var[c + k] = v < 0 ? 0.0 : v * inverse;
-      }
+      const Some<double> low = wider(fold(d1)) * inverse, v = wider(fold(d2)) * inverse - low * low;
+      keep(wider(shift) + low, mean + c, planes - c);
+      keep(v < 0 ? Some<double>{} : v, var + c, planes - c);
     }
   }
 
-  template <int ACT> static VISUS_APART void small_apply(const T* x, T* y, int64_t planes, int64_t s, const Numbers& of, Bend<A> bend, bool past, int64_t ahead) {
+  template <int ACT> static VISUS_APART void small_apply(const T* x, T* y, int64_t planes, int64_t s, const Wide& of, Bend<A> bend, bool past, int64_t ahead) {
     past = streams(y, s, past);
     for (int64_t c = 0; c < planes; c++, x += s, y += s) {
-      const Small<A> k = of(c);
-      const V hi = all(k.hi), a = all(k.a), b = all(k.b);
-      vectors(s, [&](int, int64_t i, auto w) VISUS_HERE {
-        soon(x + i, ahead);
+      const V hi = all(of.hi[c]), a = all(of.a[c]), b = all(of.b[c]);
+      covering(s, [&](int j, int64_t i, auto w) VISUS_HERE {
+        if (j == 0) soon(x + i, ahead);
         put(y + i, act<ACT>((at(x + i, w) - hi) * a + b, bend), w, past);
       });
     }
   }
 
-  template <int ACT> static VISUS_APART void small_sums(const T* g, const T* x, int64_t planes, int64_t s, const Numbers& of, Bend<A> bend, double* sg, double* sx, int64_t ahead) {
+  template <int ACT> static VISUS_APART void small_sums(const T* g, const T* x, int64_t planes, int64_t s, const Wide& of, Bend<A> bend, double* sg, double* sx, int64_t ahead) {
     for (int64_t c = 0; c < planes; c += 4) {
-      const int many = int(std::min<int64_t>(4, planes - c));
-      V t0[4] = {}, t1[4] = {};
-      for (int k = 0; k < many; k++, x += s, g += s) {
-        const Small<A> n = of(c + k);
-        const V hi = all(n.hi), a = all(n.a), b = all(n.b);
+      V t0[4], t1[4];
+      for (int64_t k = 0; k < 4; k++) {
+        const int64_t mine = std::min(c + k, planes - 1);
+        const T *xr = x + mine * s, *gr = g + mine * s;
+        const V hi = all(of.hi[mine]), a = all(of.a[mine]), b = all(of.b[mine]);
         V h0[2] = {}, h1[2] = {};
         vectors(s, [&](int j, int64_t i, auto w) VISUS_HERE {
-          soon(x + i, ahead), soon(g + i, ahead);
-          V d = at(x + i, w) - hi, v = at(g + i, w);
+          if (j == 0) soon(xr + i, ahead), soon(gr + i, ahead);
+          V d = at(xr + i, w) - hi, v = at(gr + i, w);
           V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, bend);
           h0[j] += h;
           h1[j] += h * d;
         });
         t0[k] = h0[0] + h0[1], t1[k] = h1[0] + h1[1];
       }
-      const Some<A> f0 = fold(t0), f1 = fold(t1);
-      for (int k = 0; k < many; k++) sg[c + k] = f0[k], sx[c + k] = f1[k];
+      keep(wider(fold(t0)), sg + c, planes - c);
+      keep(wider(fold(t1)), sx + c, planes - c);
     }
   }
 
-  template <int ACT> static VISUS_APART void small_write(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Numbers& of, Bend<A> bend, bool past, int64_t ahead) {
+  template <int ACT> static VISUS_APART void small_write(const T* g, const T* x, T* dx, int64_t planes, int64_t s, const Wide& of, Bend<A> bend, bool past, int64_t ahead) {
     past = streams(dx, s, past);
     for (int64_t c = 0; c < planes; c++, x += s, g += s, dx += s) {
-      const Small<A> k = of(c);
-      const V hi = all(k.hi), a = all(k.a), b = all(k.b), p = all(k.p), q = all(k.q), r = all(k.r);
-      vectors(s, [&](int, int64_t i, auto w) VISUS_HERE {
-        soon(x + i, ahead), soon(g + i, ahead);
+      const V hi = all(of.hi[c]), a = all(of.a[c]), b = all(of.b[c]), p = all(of.p[c]), q = all(of.q[c]), r = all(of.r[c]);
+      covering(s, [&](int j, int64_t i, auto w) VISUS_HERE {
+        if (j == 0) soon(x + i, ahead), soon(g + i, ahead);
         V d = at(x + i, w) - hi, v = at(g + i, w);
         V h = ACT == NONE ? v : pull<ACT>(v, d * a + b, bend);
         put(dx + i, h * p + (d * q + r), w, past);

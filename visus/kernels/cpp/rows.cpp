@@ -4,13 +4,15 @@
 
 using namespace visus;
 
+#define VISUS_BLOCK(n) _Pragma("GCC unroll 16") for (int k = 0; k < n; k++)
+
 namespace {
 
 constexpr int64_t SHORT = 2048;    // rows up to here go four at a time
 constexpr int64_t LONG = 16384;    // rows from here on share their columns among the threads
 constexpr int64_t ROUND = 32;      // rows that are summed in the dtype before float64
 constexpr int64_t SOME = 1024;     // columns that are summed in the dtype
-constexpr int64_t TURN = 128;      // rows and columns of a tile that is turned
+constexpr int64_t TURN = 64;       // rows and columns of a tile that is turned
 constexpr int64_t PIECE = 65536;   // columns of long rows that are written from the last to the first
 constexpr int64_t NEAR = 256 << 10; // bytes of a row up to which the one after those at work is asked for
 
@@ -39,22 +41,43 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
   }
   void turn(const A*& from, A* into) const {
     if (!from) return;
-    flip([&](int64_t at, int64_t turned) { into[turned] = from[at]; }, from);
+    transpose(from, into, a.channels, K / a.channels);
     from = into;
   }
   void back(const A* from, void* into) const {
-    if (into) flip([&](int64_t at, int64_t turned) { ((A*)into)[at] = from[turned]; }, (const A*)into);
+    if (into) transpose(from, (A*)into, K / a.channels, a.channels);
   }
-  // f(place in (C, S), place in (S, C)), by tiles that stay in the cache, along what is far apart
-  template <class F> void flip(F f, const A* flat) const {
-    const int64_t C = a.channels, S = K / C;
+  // (rows, columns) to (columns, rows), by tiles that stay in the cache and blocks that stay in registers
+  void transpose(const A* from, A* into, int64_t rows, int64_t columns) const {
+    const int64_t across = (columns + TURN - 1) / TURN, tiles = (rows + TURN - 1) / TURN * across;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (int64_t s0 = 0; s0 < S; s0 += TURN)
-      for (int64_t c0 = 0; c0 < C; c0 += TURN)
-        for (int64_t c = c0; c < std::min(C, c0 + TURN); c++) {
-          for (int64_t k = 0; k < TURN; k += 64 / int64_t(sizeof(A))) __builtin_prefetch(flat + (c + 6) * S + s0 + k);
-          for (int64_t s = s0, end = std::min(S, s0 + TURN); s < end; s++) f(c * S + s, s * C + c);
-        }
+    for (int64_t t = 0; t < tiles; t++) {
+      const int64_t i0 = t / across * TURN, j0 = t % across * TURN, i1 = std::min(rows, i0 + TURN), j1 = std::min(columns, j0 + TURN);
+      int64_t i = i0;
+      for (; i + L <= i1; i += L) {
+        int64_t j = j0;
+        for (; j + L <= j1; j += L) block(from + i * columns + j, columns, into + j * rows + i, rows, Each());
+        one_by_one(from, into, rows, columns, i, i + L, j, j1);
+      }
+      one_by_one(from, into, rows, columns, i, i1, j0, j1);
+    }
+  }
+  static VISUS_INLINE void one_by_one(const A* from, A* into, int64_t rows, int64_t columns, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    for (int64_t j = j0; j < j1; j++)
+      for (int64_t i = i0; i < i1; i++) into[j * rows + i] = from[i * columns + j];
+  }
+  // L times L numbers: vectors L / 2 apart by turns, as often as L halves
+  typedef std::make_index_sequence<L> Each;
+  static VISUS_INLINE void block(const A* from, int64_t step, A* into, int64_t apart, Each each) {
+    typedef typename Of<A>::I I;
+    V v[L], w[L];
+    VISUS_BLOCK(L) v[k] = load(from + k * step);
+#pragma GCC unroll 4
+    for (int many = L; many > 1; many /= 2) {
+      VISUS_BLOCK(L / 2) w[2 * k] = zip<V, I, L>(v[k], v[k + L / 2], 0, each), w[2 * k + 1] = zip<V, I, L>(v[k], v[k + L / 2], 1, each);
+      VISUS_BLOCK(L) v[k] = w[k];
+    }
+    VISUS_BLOCK(L) store(into + k * apart, v[k]);
   }
 
   // ---- short rows --------------------------------------------------------------------------
@@ -95,7 +118,10 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
         }
       }
     }
-    B::finish();
+    if (!a.channels) return B::finish((A*)a.dweight, (A*)a.dbias);
+    std::unique_ptr<A[]> room(new A[2 * K]);
+    B::finish(room.get(), room.get() + K);
+    back(room.get(), a.dweight), back(room.get() + K, a.dbias);
   }
   template <int R> void backward_rows(int64_t i, A* dw, A* db, bool past) const {
     double sum[2 * R] = {};
@@ -103,7 +129,8 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
     write(i, R, 0, K, sum, past);
   }
   static void drain(double* w, double* b, A* dw, A* db, int64_t n) {
-    for (int64_t j = 0; j < n; j++) { w[j] += dw[j]; b[j] += db[j]; dw[j] = db[j] = 0; }
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) w[j] += double(dw[j]), b[j] += double(db[j]), dw[j] = 0, db[j] = 0;
   }
 
   // ---- R short rows at once ------------------------------------------------------------
@@ -145,6 +172,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
     for (int r = 0; r < R; r++) {
       const V h = all(high[r]), f = all(s[r]), off = all(-low[r] * s[r]);
       P::along(K, [&](int64_t j, auto n) VISUS_HERE {
+        if (past) P::later(from + r * K + j, R * K);  // the rows after these, while these are written
         V v = (P::at(from + r * K + j, n) - h) * f + off;
         P::put(into + r * K + j, act<ACT>(v * number(weight, j, n, 1) + number(bias, j, n, 0), bend), n, past);
       });

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -147,6 +148,11 @@ inline void fence() {
 
 template <class A> VISUS_INLINE typename Of<A>::V all(A a) { return a - typename Of<A>::V{}; }
 
+// Of two vectors by turns: the first half, or from the middle on.
+template <class V, class I, int L, size_t... K> VISUS_INLINE V zip(V a, V b, int64_t from, std::index_sequence<K...>) {
+  return from ? __builtin_shuffle(a, b, I{(L / 2 + int64_t(K) / 2 + (K % 2 ? L : 0))...}) : __builtin_shuffle(a, b, I{(int64_t(K) / 2 + (K % 2 ? L : 0))...});
+}
+
 // Lane numbers, to clear the lanes that a tail does not have.
 template <class A> VISUS_INLINE typename Of<A>::V only(typename Of<A>::V v, int n) {
   typename Of<A>::I at;
@@ -191,6 +197,14 @@ VISUS_INLINE double total(VD v) {
 
 // The sums of four vectors, side by side.
 template <class A> using Some __attribute__((vector_size(4 * sizeof(A)))) = A;
+VISUS_INLINE Some<double> wider(Some<double> v) { return v; }
+VISUS_INLINE Some<double> wider(Some<float> v) {
+#if defined(__AVX__)
+  return (Some<double>)_mm256_cvtps_pd((__m128)v);  // left to itself GCC keeps two registers for it, all around
+#else
+  return __builtin_convertvector(v, Some<double>);
+#endif
+}
 VISUS_INLINE Some<double> fold(const VD* t) { return Some<double>{total(t[0]), total(t[1]), total(t[2]), total(t[3])}; }
 VISUS_INLINE Some<float> fold(const VF* t) {
 #if defined(__AVX512F__)
