@@ -98,13 +98,18 @@ class Updates(Probe):
             start = earlier.start.get(id(p))
             if start is not None and (start.shape != p.shape or not torch.equal(start, p)):
                 self.before.add(id(p))
-            if not torch.nn.parameter.is_lazy(p) and p.numel() <= 1 << 22:
-                self.start[id(p)] = p.detach().clone()
+        self._note_new()
 
     def rename(self, old: int, new: int) -> None:
-        """The optimizer `new` goes on where `old` stopped, under its name."""
         if old in self.places:
             self.places[new] = self.places[old]
+        self._note_new()  # layers may have been replaced in the meantime
+
+    def _note_new(self) -> None:
+        for _, p in self._known():
+            lazy = torch.nn.parameter.is_lazy(p)
+            if id(p) not in self.start and not lazy and p.numel() <= 1 << 22:
+                self.start[id(p)] = p.detach().clone()
 
     def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
