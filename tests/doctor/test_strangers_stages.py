@@ -124,7 +124,7 @@ def test_later_optimizers_go_on_with_the_steps():
     with Doctor(net) as doctor:
         stage(net, torch.optim.Adam(net.parameters(), 3e-3), 60)
         stage(net, torch.optim.SGD(net.parameters(), 1e-2), 40)
-    assert doctor.steps == 60 + 40 - 1  # the first step of the second is told of with the last
+    assert doctor.steps == 60 + 40
 
 
 def test_a_network_that_lives_on_its_hooks_is_no_error_of_the_doctor():

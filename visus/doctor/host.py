@@ -20,17 +20,18 @@ from visus.doctor.byhand import ByHand
 from visus.doctor.clock import HOOK_SECONDS, OP_SECONDS, Clock
 from visus.doctor.hooks import Hooks
 from visus.doctor.names import Names, unwrap
-from visus.doctor.probes import Probe, attach
+from visus.doctor.probes import Probe
 from visus.doctor.schedule import Schedule
 from visus.doctor.shadow import Shadow
 from visus.doctor.signals import Signals
+from visus.doctor.stages import Stages
 from visus.doctor.tape import Recorder, Score, Tape, tensors
 from visus.doctor.ticks import Enough, Tick, Ticking
 
 KEEP = 12  # tapes kept for experiments, of training and of evaluation each
 
 
-class Host(BareHost, Attention, Ticking):
+class Host(BareHost, Attention, Ticking, Stages):
     """State of one watch. `rules` decides which probes are attached."""
 
     def __init__(self, asks: set[str], share: float = 0.02, max_steps: int | None = None):
@@ -61,12 +62,10 @@ class Host(BareHost, Attention, Ticking):
         self._has: dict[int, bool] = {}
         self.looked = -1
         self.last_batch: Any = None
-        self.ticks: list[Tick] = []  # steps not yet told to the probes
+        self.ticks: list[Tick] = []  # not yet told to the probes
         self.waited, self.loads, self.iterator = 0.0, 0, 0  # seconds for, number, giver of batches
-        self.probes: list[Probe] = []
-        self.routes: dict[str, list[tuple[Probe, Any]]] = {}
-        for probe in attach(self, asks):
-            self.add(probe)
+        self.asks, self.since, self.past = asks, 0, []
+        self.attach()
 
     # ------------------------------------------------------------------ bookkeeping
     def add(self, probe: Probe) -> None:
@@ -367,7 +366,7 @@ class Host(BareHost, Attention, Ticking):
         if self.tape is not None:
             self._view()
         self.depth = 0
-        self.optimizers.setdefault(id(optimizer), optimizer)
+        self.meet(optimizer)
         if self.awake:
             with torch.no_grad():
                 self.tell("before_step", optimizer)

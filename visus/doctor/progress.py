@@ -158,11 +158,8 @@ def backward_broke(s: Signals) -> bool:
 
 def born_sick(s: Signals) -> bool:
     """True when a hidden layer was saturated or dead before the first step was taken."""
-    return any(
-        s.first(layer["place"], quantity, 0.0) > 0.6
-        for layer in hidden(s)
-        for quantity in ("saturated", "dead")
-    )
+    seen = [s.series(layer["place"], q)[:1] for layer in hidden(s) for q in ("saturated", "dead")]
+    return any(step == 0 and share > 0.6 for points in seen for step, share in points)
 
 
 def untaught(s: Signals) -> list[dict]:

@@ -28,6 +28,11 @@ class Record:
         self.written: dict[tuple[str, str], int] = {}
         self.layers = 0
 
+    def restart(self) -> None:
+        """The signals so far are written; those of another stage begin anew."""
+        self.flush()
+        self.written, self.layers = {}, 0
+
     def __call__(self, kind: str, /, **fields: Any) -> None:
         """One line."""
         self.write(kind, **fields)

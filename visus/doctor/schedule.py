@@ -56,7 +56,7 @@ class Schedule:
         self.spent = dict.fromkeys(PURSES, 0.0)
         self.together = 0.0  # of it, what shares one account
         self.forced = 0.0  # what was done in any case
-        self.level, self._dense, self._light = 2, 0, 0
+        self.level, self._dense, self._light, self._since = 2, 0, 0, 0
         self._phase, self._seen, self._phases = -1, 0, 0
         self._pass: list[float] | None = None
 
@@ -125,9 +125,15 @@ class Schedule:
             self.together += price
 
     # ------------------------------------------------------------------ when to look
+    def restart(self, step: int) -> None:
+        """Another stage of training begins after `step` steps: it is looked at as closely as the first."""
+        self._dense, self._light, self._since = 0, 0, step
+        self.level = 2
+
     def step(self, step: int) -> int:
         """A step was taken, `step` in all. How closely to look at the next: 0 not, 1 losses and
         labels, 2 layers too."""
+        step -= self._since
         self.earned += self.gain
         self.forced += HOOKS
         self.level = self._level(step)

@@ -51,6 +51,16 @@ class Signals:
         """Every place at which `quantity` was measured, in order of first sight."""
         return [place for place, name in self._series if name == quantity]
 
+    def after(self, step: int) -> Signals:
+        """What was measured of a stage that began after `step` steps, its steps counted from 0."""
+        if not step:
+            return self
+        stage = Signals()
+        stage.facts, stage.layers, stage.steps = self.facts, self.layers, self.steps - step
+        for key, points in self._series.items():
+            stage._series[key] = [(max(at - step, 0), value) for at, value in points]
+        return stage
+
     def quantities(self) -> list[tuple[str, str]]:
         """Every (place, quantity) that holds at least one value."""
         return list(self._series)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from visus.doctor.diagnose import asked, diagnose
+from visus.doctor.diagnose import asked
 from visus.doctor.host import Host
 from visus.doctor.letter import letter
 from visus.doctor.probes import probes
@@ -74,7 +74,7 @@ class Doctor:
         self._write("watching", doing="experiments after the end")
         self.host.finish()
         with self.host.clock.count():
-            self.findings, errors = diagnose(self.host.signals, self.rules)
+            self.findings, errors = self.host.told(self.rules)
         self.errors = [*self.host.errors, *errors]
         self.steps, self.seconds = self.host.step, self.host.clock.seconds
         self.overhead = self.host.clock.overhead
@@ -87,7 +87,7 @@ class Doctor:
     def _judge(self) -> list[dict[str, Any]]:
         # What the rules say of what was seen so far; their errors are for the end.
         self.host.settle()
-        return diagnose(self.host.signals, self.rules)[0]
+        return self.host.told(self.rules)[0]
 
     def _write(self, kind: str, **fields: Any) -> None:
         if self.host.record is not None:

@@ -23,6 +23,12 @@ class Probe:
         self.host, self.signals, self.names = host, host.signals, host.names
         self.name = kebab(type(self).__name__)
 
+    def inherit(self, earlier: Any) -> None:
+        """Another stage of training begins: `earlier` watched the one before."""
+
+    def rename(self, old: int, new: int) -> None:
+        """An optimizer (by id) takes the place of another over the same parameters."""
+
     def forward(self, module, tape, grad) -> None:
         """A network is about to run (`tape` is None when this pass is not recorded)."""
 

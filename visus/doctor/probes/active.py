@@ -117,12 +117,12 @@ class Trials(Probe):
         self.calm: dict[int, float] = {}  # losses in evaluation mode, by step
 
     def backward(self, loss, tape) -> None:
-        if self.start is None and self.host.step == 0:
+        if self.start is None and self.host.step == self.host.since:
             self._begin()
 
     def before_step(self, optimizer) -> None:
         # A step by hand is known of only afterwards; here networks may have been met since.
-        if self.host.step == 0:
+        if self.host.step == self.host.since:
             self._begin()
 
     def _begin(self) -> None:

@@ -82,6 +82,9 @@ LIMITS = {"relu": (0, None), "relu6": (0, 6), "softplus": (0, None), "sigmoid": 
           "tanh": (-1, 1), "hardtanh": (-1, 1), "hardsigmoid": (0, 1), "log_softmax": (None, 0)}  # fmt: skip
 
 
+PASSED = SHAPE | {"getitem", "select", "narrow"}  # what leaves each number as it is
+
+
 def reach(tape: Tape, tensor: torch.Tensor, inside: list) -> tuple[float, float]:
     """The limits of `tensor`: those of the activation that made it, through reshapes and constants.
 
@@ -100,7 +103,7 @@ def reach(tape: Tape, tensor: torch.Tensor, inside: list) -> tuple[float, float]
                     for end, far in ((low, -math.inf), (high, math.inf))]  # fmt: skip
             return min(ends), max(ends)
         step = _affine(name, args) if len(source) == 1 else None
-        if step is None and name not in SHAPE:
+        if step is None and name not in PASSED:
             break
         scale, shift = (scale * step[0], scale * step[1] + shift) if step else (scale, shift)
         tensor = source[0]
@@ -130,7 +133,7 @@ def last_activation(tape: Tape, tensor: torch.Tensor, inside: list) -> str:
         if name in ACTIVATION:
             return name
         source = tensors(args)
-        if name in SHAPE and source:
+        if name in PASSED and source:
             tensor = source[0]
             continue
         return name
@@ -250,6 +253,9 @@ class Loss(Probe):
         goals = [loss, found.input, found.target]
         facts = {"kind": found.kind, "step": self.host.step, "options": found.options}
         self.host.keep(tape, goals, facts)
+
+    def rename(self, old: int, new: int) -> None:
+        self.owners.discard(old)
 
     def tick(self, ticks) -> None:
         for row in ticks:

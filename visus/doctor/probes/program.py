@@ -72,10 +72,9 @@ class Modes(Probe):
 
     def backward(self, loss, tape) -> None:
         for root in self.names.roots if len(self.names.roots) > 1 else ():
-            if id(root) in self.now and self.layers.get(id(root)):
-                learns = any(p.grad is not None or p.requires_grad for p in root.parameters())
-                if learns:
-                    self.signals.add("mode", "train", self.host.step, float(self.now[id(root)]))
+            known = id(root) in self.now and self.layers.get(id(root))
+            if known and any(p.requires_grad for p in root.parameters()):
+                self.signals.add("mode", "train", self.host.step, float(self.now[id(root)]))
         self.now = {}
 
     def view(self, tape) -> None:

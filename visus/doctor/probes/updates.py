@@ -63,6 +63,7 @@ class Updates(Probe):
         self.tried: set[int] = set()
         self.paid: set[int] = set()  # parameters whose group had a rate above zero
         self.places: dict[int, str] = {}  # what each optimizer is called
+        self.before: set[int] = set()  # parameters that an earlier stage has taught
 
     # -- the first state of every network, to compare with later; layers may be replaced on the way
     def forward(self, module, tape, grad) -> None:
@@ -89,6 +90,26 @@ class Updates(Probe):
             if not isinstance(self.names.roots[0], Bare):
                 self._shape(name, self.start[key])
         self.unread = {}
+
+    def inherit(self, earlier: Any) -> None:
+        """Go on from the probe of the stage before: what it saw taught is not new any more."""
+        self.before = earlier.before | earlier.moved
+        for _, p in self._known():
+            start = earlier.start.get(id(p))
+            if start is not None and (start.shape != p.shape or not torch.equal(start, p)):
+                self.before.add(id(p))
+        self._note_new()
+
+    def rename(self, old: int, new: int) -> None:
+        if old in self.places:
+            self.places[new] = self.places[old]
+        self._note_new()  # layers may have been replaced in the meantime
+
+    def _note_new(self) -> None:
+        for _, p in self._known():
+            lazy = torch.nn.parameter.is_lazy(p)
+            if id(p) not in self.start and not lazy and p.numel() <= 1 << 22:
+                self.start[id(p)] = p.detach().clone()
 
     def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
@@ -118,7 +139,7 @@ class Updates(Probe):
         params = [p for group in optimizer.param_groups for p in group["params"]]
         if key in self.witness:
             s.add(self._place(optimizer), "stale", step, float(not self.clean.get(key, True)))
-        look = step == 0 or self.host.looking
+        look = step == self.host.since or self.host.looking
         if look:
             for group in optimizer.param_groups:
                 self.paid.update(id(p) for p in group["params"] if float(group["lr"]) > 0)
@@ -227,10 +248,10 @@ class Updates(Probe):
                 "name": self.names.parameter(p) or name, "trainable": p.requires_grad,
                 "optimizer": id(p) in in_optimizer, "gradient": p.grad is not None,
                 "granted": id(p) in self.granted, "asked": id(p) in self.asked,
-                "moved": moved, "tracked": start is not None, "size": p.numel(),
+                "moved": moved or id(p) in self.before, "tracked": start is not None, "size": p.numel(),
                 "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
                 "paid": id(p) in self.paid, "stray": id(p) in self.names.strays,
-                "fresh": not moved and fresh(p),
+                "fresh": not moved and id(p) not in self.before and fresh(p),
             })  # fmt: skip
         facts["parameters"], facts["size"] = rows, total
         foreign = sum(1 for key in in_optimizer if key not in {

@@ -83,8 +83,11 @@ def _in_vain(s: Signals) -> bool:
     own, n, guess = s.last("final", "train_error"), s.last("thaw", "n", 0), guess_error(s)
     if s.facts.get("task") == "regression" or not n:
         return False
-    if not min(kept, taught) < guess - 2 * math.sqrt(guess * (1 - guess) / n):
+    beyond = guess - 2 * math.sqrt(guess * (1 - guess) / n)
+    if not min(kept, taught) < beyond:
         return False  # not tried, or so short a trial teaches nothing
+    if taught < beyond < kept:
+        return False  # only where they were taught was anything learned
     slack = 3 * math.sqrt((kept * (1 - kept) + taught * (1 - taught)) / n)
     return kept - taught < slack or taught > 0.8 * min(kept, own)
 

@@ -36,7 +36,7 @@ def relu_dead(s: Signals) -> Finding | None:
     points = s.series(worst, "dead")
     # By the living units. What was dead before the first step no training has silenced: there the
     # few that live must do well.
-    born = points[0][1] > 0.85
+    born = points[0][0] == 0 and points[0][1] > 0.85
     carried = learned(s) > (0.8 if born else 0.5) or (
         not born and learned(s) > 0.2 and not plateau(s)
     )
