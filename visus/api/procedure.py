@@ -19,6 +19,7 @@ from visus.api.audit import audit
 from visus.api.look import look
 from visus.api.procedure_case import Case
 from visus.api.procedure_checks import baseline
+from visus.api.procedure_division import divided_anew
 from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
@@ -119,7 +120,7 @@ def _procedure(
         ledger.write("note", text=said)
     case = Case(folder, ledger, recipe, dataset, model, cure, ask, clock)
     if world.main:
-        _opening(case)
+        _opening(case, data)
     session = case.carry_out()
     if not world.main:
         return
@@ -130,7 +131,7 @@ def _procedure(
     ledger.write("end", status="stopped", message=message, metrics={})
 
 
-def _opening(case: Case) -> None:
+def _opening(case: Case, data: Any) -> None:
     """The steps that need no network: split, audit, baseline. A resumed run has them on record."""
     names = {line["name"] for line in book.select(case.past, "stage")}
     dataset = case.dataset
@@ -138,14 +139,33 @@ def _opening(case: Case) -> None:
         sizes = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.vault)}  # fmt: skip
         case.stage("split", f"divided {dataset.split.how}", sizes, time.monotonic())
     if "data audit" not in names:
-        start = time.monotonic()
-        done = audit(dataset, case.ledger, cheap=True)
-        case.stage("data audit", done.said, done.numbers, start)
+        dataset = _audited(case, data)
     if "baseline" not in names:
         start = time.monotonic()
         case.stage("baseline", *baseline(dataset, case.asked.seed), start)
     if "sheet" not in {line["kind"] for line in case.past}:
         _sheet(dataset, settle(case.asked, dataset), case.ledger)
+
+
+def _audited(case: Case, data: Any) -> images.Dataset:
+    """The audit, and the split divided anew where it calls for that; a run killed meanwhile does both again."""
+    start, asked = time.monotonic(), case.asked
+    done = audit(case.dataset, case.ledger, cheap=True)
+
+    def again(pairs: Any, anew: Any, validation: float | None, keep: bool) -> images.Dataset:
+        own: dict[str, Any] = {"validation": validation} if validation else {}
+        place = {"folder": case.folder, "ledger": case.ledger} if keep else {}
+        ways = asked.reading() | own | place
+        return images.prepare(data, seed=asked.seed, again=images.Again(pairs, anew), **ways)
+
+    found = None
+    if case.cure != "off" and isinstance(case.dataset.train, images.ImageSet):
+        found = divided_anew(case.dataset, done, again, case.ask)
+    case.stage("data audit", done.said, done.numbers, start)
+    if found is not None:
+        case.dataset, said, evidence = found
+        case.stage("re-split", said, evidence, start)
+    return case.dataset
 
 
 def _end(session: training.Session, case: Case) -> None:

@@ -3,6 +3,7 @@
 `prepare` does it all; `jitters` change training images; `batch_indices` orders them.
 """
 
+from visus.data.again import Again
 from visus.data.batches import batch_indices, epoch_order, steps_per_epoch
 from visus.data.images import Dataset, ImageSet
 from visus.data.jitter import Jitter, jitter_default, jitters
@@ -16,6 +17,7 @@ from visus.data.thumbnail import thumbnail
 from visus.data.vault import Vault
 
 __all__ = [
+    "Again",
     "Dataset",
     "ImageSet",
     "Jitter",
