@@ -20,7 +20,7 @@ from visus.api import procedure_checks as checks
 from visus.api import procedure_race as racing
 from visus.api import procedure_statistics as exact
 from visus.api import procedure_treat as treating
-from visus.api.procedure_reading import DIVISION, SURE, Reading, watched
+from visus.api.procedure_reading import DIVISION, LAST, SURE, Reading, watched
 from visus.api.procedure_watch import Watch, call, fell
 from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
@@ -175,10 +175,11 @@ class Case(Reading):
     ) -> bool:  # fmt: skip
         found = watch.findings()
         self.findings(found)
-        symptoms, sick = call(found, losses, self.checks(), broken)
+        seen, least = self.checks(), checks.least_loss(session)
+        symptoms, sick = call(found, losses, seen, broken, least)
         evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
         evidence |= {f"finding {name}": value for name, value in symptoms.items()}
-        stuck = not fell(losses, self.checks().get("baseline", {}).get("chance_loss"))
+        stuck = not fell(losses, seen.get("baseline", {}).get("chance_loss"), least)
         if not sick and self._race_begins(session, symptoms, evidence, began):
             return False
         later = 0.0 if sick or stuck else LATER
@@ -259,11 +260,13 @@ class Case(Reading):
     # Midway, and where the loss breaks.
 
     def _midway_due(self, session: training.Session) -> bool:
-        if session.step % session.plan.per_epoch or session.world.size > 1:
+        if session.step % session.plan.per_epoch or session.world.size > 1 or self.race:
             return False
         share = session.plan.done(session.step)
-        if not EARLY <= share < 0.8 or not watched(session) or self.done("midway"):
+        if not EARLY <= share < LAST or not watched(session) or self.done("late"):
             return False
+        if self.done("midway"):
+            return bool(self.news())
         if share >= MIDWAY:
             return True
         # Wrong labels cost more with every epoch that learns them: judged as soon as they are sure.
@@ -271,21 +274,27 @@ class Case(Reading):
 
     def _midway_again(self, session: training.Session) -> bool:
         """A run that goes on where it was left in its midway decides it there, not an epoch later."""
-        trials = [x for x in book.select(self._attempt(), "trial") if x["live"] and x["at"] == session.step]  # fmt: skip
-        if trials and not self.done("midway"):  # left between what was decided and the stage's line
+        name, lines = self._moment(), self._attempt()
+        since = max((n for n, x in enumerate(lines) if x.get("name") == "midway"), default=0)
+        trials = [x for x in book.select(lines[since:], "trial") if x["live"] and x["at"] == session.step]  # fmt: skip
+        if trials and not self.done(name):  # left between what was decided and the stage's line
             said = {"steps_spent": trials[0]["round_steps"]}
-            self.stage("midway", "decided before the run was left", said, time.monotonic())
+            self.stage(name, "decided before the run was left", said, time.monotonic())
         with on_signal(session.stop):
             return self._midway_due(session) and self._midway(session)
 
+    def _moment(self) -> str:
+        """The reading that is due: midway, and once again later, where the errors say something new."""
+        return "late" if self.done("midway") else "midway"
+
     def _midway(self, session: training.Session) -> bool:
         """Read the errors of the epochs so far, and treat the living state."""
-        began = time.monotonic()
+        began, name = time.monotonic(), self._moment()
         decided, symptoms, evidence = self.diagnosed(session)
         if (
             not symptoms or DIVISION in symptoms
         ):  # still, a setting far from what is usual may harm in ways that show late
-            return self._treat("midway", session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
+            return self._treat(name, session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
         evidence["read"] = decided
         facts = {}
         if "label-noise" in symptoms:
@@ -295,9 +304,7 @@ class Case(Reading):
                 "suspected labels": len(seen.names),
                 "likely wrong of these": seen.precision,
             }
-        return self._treat(
-            "midway", session, symptoms, evidence, False, began, live=True, facts=facts
-        )
+        return self._treat(name, session, symptoms, evidence, False, began, live=True, facts=facts)
 
     def _statistics(self, session: training.Session) -> None:
         """Exact statistics for the norms of the finished model, where they prove better."""

@@ -18,7 +18,8 @@ from visus.training.building import make_feed
 from visus.training.ema import Average
 from visus.training.patient import judges
 
-STAGES = ((0.1,), (0.15, 0.18), (0.225, 0.25), (0.28, 0.3))  # shares of the training: marks
+STAGES = ((0.1,), (0.15, 0.18), (0.28, 0.3), (0.42, 0.45))  # shares of the training: marks
+YOUNG = 0.2  # share until which present weights judge beside their average
 JUDGED = 2  # marks, the newest, whose mean judges
 FRESHENED = 4  # batches of which the norms take their statistics, before a look
 MEMORY = 0.02  # how far the moving average looks back, as a share of the training
@@ -30,11 +31,11 @@ def _marks(stage: int) -> list[float]:
 
 @dataclass
 class Look:
-    """A runner at a mark: its present weights and their average, and what share of them is wrong.
+    """A runner at a mark: the average of its weights, at early marks its present ones too, and what share is wrong.
 
     At a high rate the present weights are driven about, more so where a setting drives them, and
-    chance with them; their average shows where they are driven about. Each has its own norm
-    statistics. `wrong` `(n,)` is of the first images that judge, as far as `closely()` has looked.
+    chance with them; their average shows where they are driven about, as a rate that has come
+    down would. While they still travel, it lags behind. Each has its own norm statistics. `wrong` `(n,)` is of the first images that judge, as far as `closely()` has looked.
     """
 
     session: training.Session
@@ -70,7 +71,8 @@ class Lane:
         if seen < len(marks) and session.plan.done(session.step) >= marks[seen]:
             assert self.average is not None
             self.steps.append(session.step)
-            self.looks.append(_look(session, self.average.model))
+            young = [session.state.judged] if marks[seen] < YOUNG else []
+            self.looks.append(_look(session, [*young, self.average.model]))
             for look in self.looks[:-JUDGED]:
                 look.models.clear()
         return self.over(stage)
@@ -96,10 +98,11 @@ class Lane:
         return arm
 
 
-def _look(session: training.Session, average: nn.Module) -> Look:
-    """The two models as they are now, not looked at yet."""
-    models = [copy.deepcopy(session.state.judged), copy.deepcopy(average)]
-    return Look(session, models, judges(session.dataset, session.recipe.seed))
+def _look(session: training.Session, models: list[nn.Module]) -> Look:
+    """The models as they are now, not looked at yet."""
+    return Look(
+        session, [copy.deepcopy(m) for m in models], judges(session.dataset, session.recipe.seed)
+    )
 
 
 def _freshen(models: list[nn.Module], session: training.Session) -> None:

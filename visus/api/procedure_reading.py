@@ -25,7 +25,8 @@ FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, a
 SURE = 0.5  # confidence from which a finding calls for a trial
 UNLIKE = "training errs far more than validation, and its labels look right: a bad division"
 DIVISION, QUARANTINE = "split-unrepresentative", "training.quarantine="
-APART, AGAIN, LAST = 0.15, 2, 0.8  # of the run between votes on a quarantine; times; until when
+APART, AGAIN = 0.15, 2  # of the run between votes on a quarantine; times
+LAST = 0.8  # share of the run until which a remedy may still help
 
 
 @dataclass
@@ -53,6 +54,13 @@ class Reading(Record):
         if "label-noise" in symptoms and self._suspects(session).precision <= SURE:
             decided, symptoms = UNLIKE, {DIVISION: 0.5}
         return decided, symptoms, evidence
+
+    def news(self) -> set[str]:
+        """What the errors say now and have not said in this attempt; labels have their own moments."""
+        epochs = book.select(book.history(self.past), "epoch")
+        symptoms = read_errors(epochs, self.checks().get("baseline", {}))[1]
+        known = {line["id"] for line in book.select(self._attempt(), "finding")}
+        return set(symptoms) - known if "label-noise" not in symptoms else set()
 
     def diagnosed(self, session: training.Session, now: Line | None = None) -> tuple[str, dict[str, float], dict[str, Any]]:  # fmt: skip
         """The same, with its findings on record."""
