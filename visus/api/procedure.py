@@ -24,10 +24,10 @@ from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
+from visus.training.distributed import ALONE
 from visus.training.tasks import make_task
 
 OVER = 1.05  # times a time limit from which it is told where the time went
-ALONE = "cure: {ranks} ranks: no remedy is tried, a fork being one process; 'visus train' without torchrun tries them"
 SHEET = 24  # jittered samples shown in the report
 
 
@@ -115,15 +115,16 @@ def _procedure(
     world = ranks.world()
     dataset = ranks.prepared(world, data, recipe, folder, ledger)
     cure = request.get("cure", "on")
-    if world.size > 1 and cure != "off":  # a fork is one process
-        cure, said = "off", ALONE.format(ranks=world.size)
-        ledger.write("note", text=said)
     case = Case(folder, ledger, recipe, dataset, model, cure, ask, clock)
     if world.main:
         _opening(case, data)
+    if world.agree(case.dataset is not dataset) and not world.main:  # rank 0 has divided it anew
+        case.dataset = images.prepare(data, seed=recipe.seed, folder=folder, **recipe.reading())
+    case.world = world
     session = case.carry_out()
     if not world.main:
         return
+    case.world = ALONE  # the others have left
     if session.finished:
         _end(session, case)
         return

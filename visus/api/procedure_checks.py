@@ -163,7 +163,10 @@ def one_batch(session: Session) -> tuple[str, dict[str, float]]:
     state, recipe = session.state, session.recipe
     rate = recipe.optimizer.rate
     peak = usual_rate(recipe) if rate == "auto" else float(rate)
-    drawn, rows = session.feed.images, session.feed.indices(0)[:BATCH]
+    drawn, rows = (
+        session.feed.images,
+        session.feed.indices(0)[: max(1, BATCH // session.world.size)],
+    )
     pixels, targets = drawn.batch(rows), drawn.targets[rows].to(state.device)
     images = pixels.to(state.device).float() / 255
     losses: list[float] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +49,16 @@ class Look:
         rest, held = self.chosen[len(self.wrong) : most], self.session.dataset.validation
         if not self.models or not len(rest):
             return
-        if not len(self.wrong):
+        world = self.session.world
+        if not len(self.wrong) and world.main:
             _freshen(self.models, self.session)
-        seen = [training.evaluate(m, held, indices=rest) for m in self.models]
-        self.wrong = torch.cat([self.wrong, torch.stack([s.errors.double() for s in seen]).mean(0)])
+        more = self._asked(rest, held) if world.main else []
+        self.wrong = torch.cat([self.wrong, torch.tensor(world.agree(more), dtype=torch.float64)])
+
+    def _asked(self, rows: Tensor, held: Any) -> list[float]:
+        """The share of the models that is wrong, by image."""
+        seen = [training.evaluate(m, held, indices=rows) for m in self.models]
+        return torch.stack([s.errors.double() for s in seen]).mean(0).tolist()
 
 
 @dataclass

@@ -135,15 +135,18 @@ def _entered(race: Race, asked: training.Recipe, kept: list[str], folder: Path) 
     """The rival at its start, or where it stood at the end of the stage before."""
     session, place = race.run.session, folder / FOLDER
     if race.rival:
-        again = training.Session(None, session.dataset, place, Ledger(place), clock=_clock(session))
+        again = training.Session(
+            None, session.dataset, place, _ledger(session, place), clock=_clock(session)
+        )
         if race.rival.average:
             race.rival.average.follow(again.state.judged)
         return replace(race.rival, session=again)
-    leave(folder)
+    if session.world.main:
+        leave(folder)
     own = session.recipe.training
     machine = [f"training.threads={own.threads}", f"training.precision={own.precision}"]
     recipe = asked.edited([*machine, *kept, *race.treatment.edits, *shared(race, asked)])
-    ledger = Ledger(_made(place))
+    ledger = _ledger(session, place)
     return Lane(training.Session(recipe, session.dataset, place, ledger, clock=_clock(session)))
 
 
@@ -171,9 +174,12 @@ def _lost(race: Race, why: str) -> Trial:
     return Trial(t, run.arm((), 0.0), Arm(t.edits, ended=why), None, False, why, run.steps[-1])
 
 
-def _made(folder: Path) -> Path:
+def _ledger(session: training.Session, folder: Path) -> Ledger:
+    """The rival's, which the first rank alone has."""
+    if not session.world.main:
+        return Ledger()
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Ledger(folder)
 
 
 def _quick(rival: training.Session) -> bool:

@@ -74,17 +74,19 @@ class Reading(Record):
     def _suspects(self, session: training.Session) -> labels.Suspects:
         """The vote on the labels, once a step."""
         if self.voted is None or self.voted[0] != session.step:
-            self.voted = (session.step, labels.suspected(session))
+            self.voted = (session.step, self.agreed(lambda: labels.suspected(session)))
         return self.voted[1]
 
     def _rejudged(self, session: training.Session) -> bool:
         """Whether other labels are suspected, now that those of a kept quarantine have no vote."""
+        if session.step % session.plan.per_epoch:
+            return False
         past = self._attempt()
         kept = [x for x in book.select(past, "trial") if x.get("kept")]
         judged = [x["at"] for x in kept if QUARANTINE in " ".join(x["edits"])]
         votes = [x for x in book.select(past, "stage") if x["name"] == "suspects"]
         judged += [x["evidence"]["step"] for x in votes]
-        if not judged or len(judged) > AGAIN or session.step % session.plan.per_epoch:
+        if not judged or len(judged) > AGAIN:
             return False
         gone = (session.step - max(judged)) / session.plan.steps
         if session.plan.done(session.step) > LAST or gone < APART:

@@ -65,7 +65,7 @@ def _asked(shown: Sequence[Any], trial: dict[str, Any]) -> bool:
         return True
     for view in shown:
         view.close()  # a live line would be drawn over the question; the next event opens it again
-    if trial["remedy"] == "re-split":  # what no fork can prove is counted
+    if "said" in trial:  # a division anew, which no fork can prove
         return _confirmed(f"{trial['said']}. Do it?")
     low, high = trial["interval"]
     said = (
