@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
+import visus.data
 from visus import api, ledger
+from visus.api.procedure_record import Record
 from visus.data import Again, Split, prepare
 
 SETS = ["model=cnn", "model.width=4", "model.stages=1", "training.threads=1", "training.precision=float32",
@@ -128,6 +131,31 @@ def test_it_is_asked_about_and_a_no_is_kept(tmp_path):
     assert heard[0]["remedy"] == "re-split" and "divided anew" in heard[0]["said"]
     assert torn(Split.read(run.folder)) > 20
     assert "declined by the user" in staged(run)["re-split"]["decided"]
+
+
+@pytest.mark.parametrize("moment", ["data audit", "re-split", "record"])
+def test_a_run_killed_meanwhile_is_divided_alike(tmp_path, monkeypatch, moment):
+    """Before it was decided, after, and before it was done: the same split, decided once."""
+    x, y = pictures(240, np.random.default_rng(0))
+    path = held(tmp_path, x=np.concatenate([x, brighter(x)]), y=np.concatenate([y, y]))
+    whole = train(tmp_path, path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    told = Record.stage
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if moment == "record":
+            patched.setattr(visus.data, "record", killed)
+        else:
+            patched.setattr(Record, "stage", lambda self, name, *r: killed() if name == moment else told(self, name, *r))  # fmt: skip
+        api.train(path, out=tmp_path / "cut", set=SETS)
+    run = api.train(path, resume=tmp_path / "cut")
+    assert Split.read(run.folder).sha256 == Split.read(whole.folder).sha256
+    found = [x for x in ledger.select(ledger.read(run.folder), "stage") if x["name"] == "re-split"]
+    assert len(found) == 1
+    one, two = (load_file(r.folder / "model.safetensors") for r in (whole, run))
+    assert all(one[k].equal(two[k]) for k in one)
 
 
 def test_digits_are_divided_once(tmp_path):

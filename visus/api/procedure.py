@@ -139,7 +139,7 @@ def _opening(case: Case, data: Any) -> None:
     if "split" not in names:
         sizes = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.vault)}  # fmt: skip
         case.stage("split", f"divided {dataset.split.how}", sizes, time.monotonic())
-    if "data audit" not in names:
+    if "data audit" not in names or _undone(case):
         dataset = _audited(case, data)
     if "baseline" not in names:
         start = time.monotonic()
@@ -149,24 +149,39 @@ def _opening(case: Case, data: Any) -> None:
 
 
 def _audited(case: Case, data: Any) -> images.Dataset:
-    """The audit, and the split divided anew where it calls for that; a run killed meanwhile does both again."""
-    start, asked = time.monotonic(), case.asked
-    done = audit(case.dataset, case.ledger, cheap=True)
+    """The audit, and the split divided anew where it calls for that: decided first, done second.
 
-    def again(pairs: Any, anew: Any, validation: float | None, keep: bool) -> images.Dataset:
+    A run that was killed in between finds the same once more, without a word, and does it.
+    """
+    start, asked, told = time.monotonic(), case.asked, case.done("data audit")
+    decided = case.done("re-split")
+    done = audit(case.dataset, Ledger() if told else case.ledger, cheap=True)
+
+    def again(pairs: Any, anew: Any, validation: float | None) -> images.Dataset:
         own: dict[str, Any] = {"validation": validation} if validation else {}
-        place = {"folder": case.folder, "ledger": case.ledger} if keep else {}
-        ways = asked.reading() | own | place
+        ways = asked.reading() | own
         return images.prepare(data, seed=asked.seed, again=images.Again(pairs, anew), **ways)
 
     found = None
     if case.cure != "off" and isinstance(case.dataset.train, images.ImageSet):
-        found = divided_anew(case.dataset, done, again, case.ask)
-    case.stage("data audit", done.said, done.numbers, start)
-    if found is not None:
-        case.dataset, said, evidence = found
-        case.stage("re-split", said, evidence, start)
+        found = divided_anew(case.dataset, done, again, None if decided else case.ask)
+    if not told:
+        numbers = done.numbers | ({"calls": "for a division anew"} if found else {})
+        case.stage("data audit", done.said, numbers, start)
+    if found is not None and not decided:
+        case.stage("re-split", *found[1:], start)
+    if found is not None and found[0] is not None:
+        case.dataset = found[0]
+        images.record(case.dataset, case.folder, case.ledger)
     return case.dataset
+
+
+def _undone(case: Case) -> bool:
+    """Whether a division anew was called for and not decided, or decided and not done."""
+    called, told = case.done("data audit"), case.done("re-split")
+    if told is None:
+        return called is not None and "calls" in called["evidence"]
+    return told["evidence"].get("sha256", "") not in ("", case.dataset.split.sha256)
 
 
 def _end(session: training.Session, case: Case) -> None:

@@ -40,11 +40,11 @@ class Division:
 def divided_anew(
     dataset: images.Dataset, found: Audit, again: Callable[..., images.Dataset],
     ask: Callable[[Line], bool] | None = None,
-) -> tuple[images.Dataset, str, dict[str, Any]] | None:  # fmt: skip
-    """The data set divided again where the audit calls for it, what was decided, the evidence.
+) -> tuple[images.Dataset | None, str, dict[str, Any]] | None:  # fmt: skip
+    """The data set divided again, where that is proved and agreed to; what was decided, the evidence.
 
-    None where it does not. `again(pairs, anew, validation)` gives the split anew; what it says is
-    in the run's folder, so it is called for real only once the change is proved (and agreed to).
+    None where the audit does not call for it. `again(pairs, anew, validation)` divides, and leaves
+    nothing in the run's folder.
     """
     called = {f["id"] for f in found.findings if f["severity"] != "info"} & {LEAK, DRIFT}
     if not called and not dataset.split.leaks:
@@ -52,18 +52,17 @@ def divided_anew(
     began, before = time.monotonic(), measured(dataset.split, found.pairs)
     redraw = ("validation",) if before.p < SURE else ()
     try:
-        other = again(found.pairs, redraw, _share(dataset) if redraw else None, keep=False)
+        other = again(found.pairs, redraw, _share(dataset) if redraw else None)
     except DataError as error:
-        return dataset, f"the split stays: {str(error).split(';')[0]}", {}
+        return None, f"the split stays: {str(error).split(';')[0]}", {}
     after = measured(other.split, found.pairs)
     evidence = _evidence(dataset.split, other.split, before, after)
     if not before.worse(after):
-        return dataset, "the split stays: divided anew it is no better", evidence
+        return None, "the split stays: divided anew it is no better", evidence
     said = _said(evidence, redraw)
     if ask and not ask({"kind": "trial", "remedy": "re-split", "edits": [], "said": said}):
-        return dataset, f"the split stays, declined by the user: {said}", evidence
-    other = again(found.pairs, redraw, _share(dataset) if redraw else None, keep=True)
-    seconds = time.monotonic() - began
+        return None, f"the split stays, declined by the user: {said}", evidence
+    seconds, evidence = time.monotonic() - began, evidence | {"sha256": other.split.sha256}
     return other, f"{said}; before the first step: {seconds:.1f} s and no step were lost", evidence
 
 

@@ -9,7 +9,7 @@ from visus.data.images import Dataset, ImageSet
 from visus.data.jitter import Jitter, jitter_default, jitters
 from visus.data.mirror import mirrored
 from visus.data.outside import every, picture
-from visus.data.prepare import describe, prepare
+from visus.data.prepare import describe, prepare, record
 from visus.data.scan import Scan, scan
 from visus.data.sources import open_source, sources
 from visus.data.split import Split
@@ -34,6 +34,7 @@ __all__ = [
     "open_source",
     "picture",
     "prepare",
+    "record",
     "scan",
     "sources",
     "steps_per_epoch",

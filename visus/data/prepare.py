@@ -69,12 +69,18 @@ def prepare(
         seen, decoded.shape, seed=seed, validation=validation, test=test, ties=ties
     )
     dataset = _dataset(seen, decoded, split, [*bad, *strays], tasks)
-    file = (split.write(folder) if held is None else split.path) if folder is not None else None
+    record(dataset, folder, ledger)
+    return dataset
+
+
+def record(dataset: Dataset, folder: str | Path | None, ledger: Ledger | None) -> None:
+    """Put the split into the folder, where it is not from there, and what was found into the ledger."""
+    split = dataset.split
+    file = (split.path or split.write(folder)) if folder is not None else None
     if ledger is not None:
         ledger.write("data", **describe(dataset))
         ledger.write("split", how=split.how, sizes=split.sizes, sha256=split.sha256,
                      file=str(file) if file else None, leaks=split.leaks, **pairs(dataset))  # fmt: skip
-    return dataset
 
 
 def _decoded(
