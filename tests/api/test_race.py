@@ -204,9 +204,29 @@ def test_who_wins(run, rival, keys, kept):
     treatment = Treatment((f"{keys}=x",), "why", 0.7, "a", "A", prior=0.7)
     race = racing.Race(treatment, lane([0.99, run, run, run]), stage=1)
     arm = lane([0.99, rival, rival, rival]).arm(treatment.edits, 4.0)
-    verdict = racing._verdict(race, arm, 180, racing.LOOKS)
+    verdict = racing._verdict(race, arm, 180)
     assert verdict.kept is kept and verdict.difference is not None
     assert (verdict.difference.low > 0) or not kept
+
+
+@pytest.mark.parametrize(
+    ("key", "stage", "last", "kept"),
+    [
+        ("schedule=x", 1, 3, False),  # the earlier, the surer
+        ("schedule=x", 3, 3, True),
+        ("schedule=x", 1, 1, True),  # where the budget reaches no later stage
+        ("regularization.l2=x", 2, 3, False),  # without a penalty a run learns faster at first
+        ("regularization.l2=x", 3, 3, True),
+    ],
+)
+def test_what_leads_early_need_not_lead_late(key, stage, last, kept):
+    treatment = Treatment((key,), "why", 0.7, "a", "A", prior=0.7)
+    race = racing.Race(treatment, lane([0.99, 0.5, 0.5, 0.5]), stage=stage, last=last)
+    arm = lane([0.99, 0.465, 0.465, 0.465]).arm(treatment.edits, 4.0)
+    verdict = racing._verdict(race, arm, 180)
+    assert verdict.kept is kept
+    surer = race.sure * (racing.STAGES[max(1, stage)][-1] / racing.STAGES[last][-1]) ** 0.5
+    assert surer == pytest.approx(racing.SURE)  # O'Brien and Fleming's boundary
 
 
 def looking(errors: list[float], seen: list[int], seed: int) -> Any:

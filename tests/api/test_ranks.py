@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,11 +28,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def start(*words: str, cache: Path) -> subprocess.Popen:
+def start(*words: str, cache: Path, more: tuple[str, ...] = ()) -> subprocess.Popen:
     env = os.environ | {
         "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "VISUS_CACHE": str(cache),
     }  # fmt: skip
-    sets = [part for one in SETS for part in ("--set", one)] if "--resume" not in words else []
+    sets = [p for one in (*SETS, *more) for p in ("--set", one)] if "--resume" not in words else []
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                "-m", "visus", "train", *words, *sets]  # fmt: skip
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -65,17 +66,63 @@ def test_two_ranks_write_once_and_train_as_one(tmp_path):
         expected = 2 if kind == "look" else 1  # the vault's line, and what was seen
         assert kinds(two).count(kind) == expected, (kind, kinds(two))
     assert kinds(two).count("epoch") == 2
-    notes = [x["text"] for x in ledger.read(two) if x["kind"] == "note"]
-    assert len([text for text in notes if "2 ranks: no remedy is tried" in text]) == 1, notes
+    assert {"first steps", "midway"} <= {x.get("name") for x in ledger.read(two)}
+    assert "trial" not in kinds(two)  # nothing is wrong
     visus.train("digits", out=one, epochs=2, cure=False, set=SETS)
     alone, both = (load_trained(folder).state_dict() for folder in (one, two))
     for name in alone:
         torch.testing.assert_close(alone[name], both[name], rtol=2e-2, atol=2e-3)
 
 
+SICK = {
+    "fork": ("init=zero",),
+    "race": ("schedule={name='one-cycle', warmup=0.98, start=0.0001}", "model.norm=batch"),
+}
+
+
+@pytest.mark.parametrize("how", SICK)
+def test_two_ranks_cure_as_one(tmp_path, how):
+    """Each takes its part of a fork's batches; the first looks and decides, once, for both."""
+    more = (*SICK[how], "training.epochs=10", "data.validation=0.25", "seed=3")
+    process = start("digits", "--out", str(tmp_path / "two"), cache=tmp_path / "c", more=more)
+    status, _, err = ended(process)
+    assert status == 0, err[-2000:]
+    lines = ledger.read(tmp_path / "two")
+    (kept,) = [x for x in ledger.select(lines, "trial") if x["kept"]]
+    assert bool(kept.get("race")) == (how == "race")
+    alone = visus.train("digits", out=tmp_path / "one", set=[*SETS, *more])
+    (other,) = [x for x in ledger.select(ledger.read(alone.folder), "trial") if x["kept"]]
+    assert kept["edits"] == other["edits"]
+    assert kept["cost_steps"] == pytest.approx(other["cost_steps"], rel=0.05)
+    error = ledger.last(lines, "end")["metrics"]["validation_error"]  # type: ignore[index]
+    assert error == pytest.approx(alone.metrics["validation_error"], abs=0.03)
+    (restart,) = [x for x in lines if x.get("restart")]
+    assert ", ".join(kept["edits"]) in restart["notes"][0]
+    assert len({x["name"] for x in ledger.select(lines, "stage")} & {"test"}) == 1
+
+
+def test_two_ranks_train_on_a_split_that_was_divided_anew(tmp_path):
+    """Rank 0 finds the copies and divides; the other takes what it left."""
+    x = np.random.default_rng(0).integers(0, 256, (160, 12, 12), dtype=np.uint8)
+    y = np.arange(160) % 2
+    np.savez(tmp_path / "set.npz", x_train=np.concatenate([x[:120], x[150:]]), x_test=x[120:],
+             y_train=np.concatenate([y[:120], y[150:]]), y_test=y[120:])  # fmt: skip
+    status, _, err = ended(
+        start(str(tmp_path / "set.npz"), "--out", str(tmp_path / "r"), "--epochs", "2", cache=tmp_path / "c")
+    )  # fmt: skip
+    assert status == 0, err[-2000:]
+    lines = ledger.read(tmp_path / "r")
+    (told,) = [x for x in ledger.select(lines, "stage") if x["name"] == "re-split"]
+    assert told["evidence"]["left_out"] == 10 and told["evidence"]["test_untouched"]
+    assert [x["leaks"] for x in ledger.select(lines, "split")] == [10, 0]
+    assert ledger.last(lines, "end")["status"] == "done"  # type: ignore[index]
+
+
 def test_two_ranks_stop_together_and_go_on(tmp_path):
     folder = tmp_path / "r"
-    process = start("digits", "--out", str(folder), "--epochs", "400", cache=tmp_path / "cache")
+    process = start(
+        "digits", "--out", str(folder), "--epochs", "400", "--no-cure", cache=tmp_path / "cache"
+    )
     until = time.monotonic() + 90
     while not (folder / ledger.NAME).is_file() or "epoch" not in kinds(folder):
         assert process.poll() is None, ended(process)

@@ -15,6 +15,8 @@ def copies(desk: Desk, done: Audit, near: bool, read: bool = True) -> None:
     """Finds them; exact ones alone without `near`, by the checksums of the split without `read`."""
     desk.say("copies" if near else "exact copies")
     found = parts.find_copies(desk.all, near=near, keys=None if read else _sums(desk))
+    names = desk.all.names
+    done.pairs = [(names[i], names[j]) for i, j in found.pairs.tolist()]
     where = desk.all.part(found.pairs.flatten()).reshape(-1, 2)
     crossing = where[:, 0] != where[:, 1]
     cross, s = found.take(crossing.nonzero()[:, 0]), done.signals

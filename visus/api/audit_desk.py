@@ -28,13 +28,14 @@ Say = Callable[[str], object]
 @dataclass
 class Audit:
     """What was seen: `findings` as the command prints them, `facts` by part, `signals` beneath,
-    `examples` names by finding id or kind, `galleries` ledger lines with pictures, `errors` what could
+    `examples` names by finding id or kind, `pairs` names of copies, two by two, `galleries` ledger lines with pictures, `errors` what could
     not be done, `said` and `numbers` all of it in a line."""
 
     signals: Signals = field(default_factory=Signals)
     findings: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     examples: dict[str, list[Any]] = field(default_factory=dict)
+    pairs: list[tuple[str, str]] = field(default_factory=list)
     galleries: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     said: str = ""

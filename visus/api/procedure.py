@@ -19,14 +19,15 @@ from visus.api.audit import audit
 from visus.api.look import look
 from visus.api.procedure_case import Case
 from visus.api.procedure_checks import baseline
+from visus.api.procedure_division import divided_anew
 from visus.api.run import Run
 from visus.errors import RunError, UsageError
 from visus.ledger import Ledger, Line
 from visus.training.automatic import settle
+from visus.training.distributed import ALONE
 from visus.training.tasks import make_task
 
 OVER = 1.05  # times a time limit from which it is told where the time went
-ALONE = "cure: {ranks} ranks: no remedy is tried, a fork being one process; 'visus train' without torchrun tries them"
 SHEET = 24  # jittered samples shown in the report
 
 
@@ -114,15 +115,16 @@ def _procedure(
     world = ranks.world()
     dataset = ranks.prepared(world, data, recipe, folder, ledger)
     cure = request.get("cure", "on")
-    if world.size > 1 and cure != "off":  # a fork is one process
-        cure, said = "off", ALONE.format(ranks=world.size)
-        ledger.write("note", text=said)
     case = Case(folder, ledger, recipe, dataset, model, cure, ask, clock)
     if world.main:
-        _opening(case)
+        _opening(case, data)
+    if world.agree(case.dataset is not dataset) and not world.main:  # rank 0 has divided it anew
+        case.dataset = images.prepare(data, seed=recipe.seed, folder=folder, **recipe.reading())
+    case.world = world
     session = case.carry_out()
     if not world.main:
         return
+    case.world = ALONE  # the others have left
     if session.finished:
         _end(session, case)
         return
@@ -130,22 +132,56 @@ def _procedure(
     ledger.write("end", status="stopped", message=message, metrics={})
 
 
-def _opening(case: Case) -> None:
+def _opening(case: Case, data: Any) -> None:
     """The steps that need no network: split, audit, baseline. A resumed run has them on record."""
     names = {line["name"] for line in book.select(case.past, "stage")}
     dataset = case.dataset
     if "split" not in names:
         sizes = {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.vault)}  # fmt: skip
         case.stage("split", f"divided {dataset.split.how}", sizes, time.monotonic())
-    if "data audit" not in names:
-        start = time.monotonic()
-        done = audit(dataset, case.ledger, cheap=True)
-        case.stage("data audit", done.said, done.numbers, start)
+    if "data audit" not in names or _undone(case):
+        dataset = _audited(case, data)
     if "baseline" not in names:
         start = time.monotonic()
         case.stage("baseline", *baseline(dataset, case.asked.seed), start)
     if "sheet" not in {line["kind"] for line in case.past}:
         _sheet(dataset, settle(case.asked, dataset), case.ledger)
+
+
+def _audited(case: Case, data: Any) -> images.Dataset:
+    """The audit, and the split divided anew where it calls for that: decided first, done second.
+
+    A run that was killed in between finds the same once more, without a word, and does it.
+    """
+    start, asked, told = time.monotonic(), case.asked, case.done("data audit")
+    decided = case.done("re-split")
+    done = audit(case.dataset, Ledger() if told else case.ledger, cheap=True)
+
+    def again(pairs: Any, anew: Any, validation: float | None) -> images.Dataset:
+        own: dict[str, Any] = {"validation": validation} if validation else {}
+        ways = asked.reading() | own
+        return images.prepare(data, seed=asked.seed, again=images.Again(pairs, anew), **ways)
+
+    found = None
+    if case.cure != "off" and isinstance(case.dataset.train, images.ImageSet):
+        found = divided_anew(case.dataset, done, again, None if decided else case.ask)
+    if not told:
+        numbers = done.numbers | ({"calls": "for a division anew"} if found else {})
+        case.stage("data audit", done.said, numbers, start)
+    if found is not None and not decided:
+        case.stage("re-split", *found[1:], start)
+    if found is not None and found[0] is not None:
+        case.dataset = found[0]
+        images.record(case.dataset, case.folder, case.ledger)
+    return case.dataset
+
+
+def _undone(case: Case) -> bool:
+    """Whether a division anew was called for and not decided, or decided and not done."""
+    called, told = case.done("data audit"), case.done("re-split")
+    if told is None:
+        return called is not None and "calls" in called["evidence"]
+    return told["evidence"].get("sha256", "") not in ("", case.dataset.split.sha256)
 
 
 def _end(session: training.Session, case: Case) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from visus.api import procedure_checks as checks
 from visus.api import procedure_race as racing
 from visus.api import procedure_statistics as exact
 from visus.api import procedure_treat as treating
-from visus.api.procedure_reading import DIVISION, SURE, Reading, watched
+from visus.api.procedure_reading import DIVISION, LAST, SURE, Reading, watched
 from visus.api.procedure_watch import Watch, call, fell
 from visus.doctor.trials import Trial
 from visus.errors import NotFiniteError
@@ -59,11 +60,12 @@ class Case(Reading):
         kept = treating.edits(past)
         if treating.unfinished(past):
             self._restart(kept)
-        elif kept and (self.folder / RECIPE).exists():
-            treating.rewrite(self.folder, kept)
+        elif kept and self._held():
+            self.agreed(lambda: treating.rewrite(self.folder, kept))
         session = self._session(kept)
         if self.cure != "off" and self._half_seen(session):
-            treating.restart(self.folder, self.ledger, "what is watched is watched as a whole")
+            why = "what is watched is watched as a whole"
+            self.agreed(lambda: treating.restart(self.folder, self.ledger, why))
             session = self._session(kept)
         if session.step == 0 and not session.plan.steps:
             self._before(session)
@@ -76,14 +78,14 @@ class Case(Reading):
             -1
         ]
         why = "starts again with " + ", ".join(kept)
-        if not lines[won].get("race") or not any((self.folder / racing.FOLDER).glob("checkpoint-*.json")):  # fmt: skip
-            treating.restart(self.folder, self.ledger, why)
+        there = (self.folder / racing.FOLDER).glob("checkpoint-*.json")
+        if not lines[won].get("race") or not self.agreed(lambda: any(there)):
+            self.agreed(lambda: treating.restart(self.folder, self.ledger, why))
             return
         seen = {line["name"]: line for line in book.select(lines, "stage")}
         told = [{k: v for k, v in seen[name].items() if k not in ("kind", "t")} | {"evidence": {}, "again": True} for name in ("first steps", "race") if name in seen]  # fmt: skip
-        racing.adopt(
-            self.folder, self.ledger, "goes on as its rival, with " + ", ".join(kept), told
-        )
+        why = "goes on as its rival, with " + ", ".join(kept)
+        self.agreed(lambda: racing.adopt(self.folder, self.ledger, why, told))
 
     def _half_seen(self, session: training.Session) -> bool:
         """Whether the run was left in the midst of what must be watched as a whole."""
@@ -94,27 +96,28 @@ class Case(Reading):
 
     def _session(self, kept: list[str]) -> training.Session:
         # A run that goes on takes the recipe of its folder, where every "auto" has its value.
-        held = (self.folder / RECIPE).exists()
-        recipe = None if held else self.asked.edited(kept) if kept else self.asked
+        recipe = None if self._held() else self.asked.edited(kept) if kept else self.asked
         closing = exact.images(self.dataset) if self.cure != "off" else 0
         return training.Session(
             recipe, self.dataset, self.folder, self.ledger, model=self.network, clock=self.clock, closing=closing
         )  # fmt: skip
 
+    def _held(self) -> bool:
+        """Whether the run has a recipe of its own already."""
+        return self.agreed((self.folder / RECIPE).exists)
+
     def _before(self, session: training.Session) -> None:
         """The checks of fresh weights; the second takes four times as long as the first."""
-        if session.world.size > 1:
-            return
         began = time.monotonic()
         self.stage("first weights", *checks.first_weights(session), began)
-        step, began = time.monotonic() - began, time.monotonic()
+        step, began = self.world.agree(time.monotonic() - began), time.monotonic()
         if session.budget.limit:
             session.budget.pace = step * max(1.0, session.feed.batch_size / checks.SEEN)
         seconds = 4 * step
         if treating.edits(self.past):
             self.stage("one batch", "left out: a trial has shown what it learns", {}, began)
             return
-        if session.budget.affords(seconds, CHECKED):
+        if self.agreed(lambda: session.budget.affords(seconds, CHECKED)):
             self.stage("one batch", *checks.one_batch(session), began)
             return
         said = f"left out: it would take about {seconds:.0f} of {session.budget.limit:.0f} s"
@@ -152,14 +155,14 @@ class Case(Reading):
         broken = ""
         try:
             step = next(loop, None)
-            if step is None or session.world.size > 1:
+            if step is None:
                 return False
             last = watched(session)
             if not last:
                 self.stage("first steps", f"a run of {session.plan.steps} steps is too short to be examined", {}, began)  # fmt: skip
                 return False
             losses.append(step.loss)
-            with watch.watching():
+            with watch.watching() if self.world.main else nullcontext():
                 while session.step < last and (step := next(loop, None)) is not None:
                     losses.append(step.loss)
             if session.step < last:
@@ -173,12 +176,13 @@ class Case(Reading):
     def _judge_first(
         self, session: training.Session, watch: Watch, losses: list[float], broken: str, began: float
     ) -> bool:  # fmt: skip
-        found = watch.findings()
+        found = self.agreed(watch.findings)
         self.findings(found)
-        symptoms, sick = call(found, losses, self.checks(), broken)
+        seen, least = self.checks(), checks.least_loss(session)
+        symptoms, sick = call(found, losses, seen, broken, least)
         evidence: dict[str, Any] = {"losses": {"x": list(range(1, len(losses) + 1)), "y": losses}}
         evidence |= {f"finding {name}": value for name, value in symptoms.items()}
-        stuck = not fell(losses, self.checks().get("baseline", {}).get("chance_loss"))
+        stuck = not fell(losses, seen.get("baseline", {}).get("chance_loss"), least)
         if not sick and self._race_begins(session, symptoms, evidence, began):
             return False
         later = 0.0 if sick or stuck else LATER
@@ -221,7 +225,7 @@ class Case(Reading):
         decided = racing.said(trial, won, cost / session.plan.steps)
         self.stage("race", decided, {"steps_spent": float(session.step) if won else cost}, began)
         if not won:
-            racing.leave(self.folder)
+            self.agreed(lambda: racing.leave(self.folder))
             session.back(began)
         return won
 
@@ -259,11 +263,13 @@ class Case(Reading):
     # Midway, and where the loss breaks.
 
     def _midway_due(self, session: training.Session) -> bool:
-        if session.step % session.plan.per_epoch or session.world.size > 1:
+        if session.step % session.plan.per_epoch or self.race:
             return False
         share = session.plan.done(session.step)
-        if not EARLY <= share < 0.8 or not watched(session) or self.done("midway"):
+        if not EARLY <= share < LAST or not watched(session) or self.done("late"):
             return False
+        if self.done("midway"):
+            return bool(self.news())
         if share >= MIDWAY:
             return True
         # Wrong labels cost more with every epoch that learns them: judged as soon as they are sure.
@@ -271,21 +277,27 @@ class Case(Reading):
 
     def _midway_again(self, session: training.Session) -> bool:
         """A run that goes on where it was left in its midway decides it there, not an epoch later."""
-        trials = [x for x in book.select(self._attempt(), "trial") if x["live"] and x["at"] == session.step]  # fmt: skip
-        if trials and not self.done("midway"):  # left between what was decided and the stage's line
+        name, lines = self._moment(), self._attempt()
+        since = max((n for n, x in enumerate(lines) if x.get("name") == "midway"), default=0)
+        trials = [x for x in book.select(lines[since:], "trial") if x["live"] and x["at"] == session.step]  # fmt: skip
+        if trials and not self.done(name):  # left between what was decided and the stage's line
             said = {"steps_spent": trials[0]["round_steps"]}
-            self.stage("midway", "decided before the run was left", said, time.monotonic())
+            self.stage(name, "decided before the run was left", said, time.monotonic())
         with on_signal(session.stop):
             return self._midway_due(session) and self._midway(session)
 
+    def _moment(self) -> str:
+        """The reading that is due: midway, and once again later, where the errors say something new."""
+        return "late" if self.done("midway") else "midway"
+
     def _midway(self, session: training.Session) -> bool:
         """Read the errors of the epochs so far, and treat the living state."""
-        began = time.monotonic()
+        began, name = time.monotonic(), self._moment()
         decided, symptoms, evidence = self.diagnosed(session)
         if (
             not symptoms or DIVISION in symptoms
         ):  # still, a setting far from what is usual may harm in ways that show late
-            return self._treat("midway", session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
+            return self._treat(name, session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
         evidence["read"] = decided
         facts = {}
         if "label-noise" in symptoms:
@@ -295,9 +307,7 @@ class Case(Reading):
                 "suspected labels": len(seen.names),
                 "likely wrong of these": seen.precision,
             }
-        return self._treat(
-            "midway", session, symptoms, evidence, False, began, live=True, facts=facts
-        )
+        return self._treat(name, session, symptoms, evidence, False, began, live=True, facts=facts)
 
     def _statistics(self, session: training.Session) -> None:
         """Exact statistics for the norms of the finished model, where they prove better."""
@@ -317,7 +327,7 @@ class Case(Reading):
 
     def _broken(self, session: training.Session, error: NotFiniteError) -> bool:
         """The loss broke on the way: treat the last state that is kept, or give up."""
-        if self.cure == "off" or session.world.size > 1 or not watched(session):
+        if self.cure == "off" or not watched(session):
             raise error
         began, said = time.monotonic(), str(error).split(";")[0]
         again = self._session([])  # from its last checkpoint

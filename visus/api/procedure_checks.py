@@ -145,12 +145,28 @@ def _judged(forward: list[float], back: list[float]) -> str:
     return f"variance of the outputs {min(forward):.2g} to {max(forward):.2g}: as it should be"
 
 
+def least_loss(session: Session) -> float:
+    """The loss below which nobody comes: the entropy of smoothed labels, else 0.
+
+    Of K classes a label smoothed by s says its own with 1 - s + s / K and each other with s / K.
+    """
+    loss, k = session.recipe.loss, len(session.dataset.classes)
+    s = getattr(loss, "label_smoothing", None) or 0.0
+    if loss.name != "cross-entropy" or not s or k < 2:
+        return 0.0
+    shares = [1 - s + s / k, *(k - 1) * [s / k]]
+    return -sum(p * log(p) for p in shares if p > 0)
+
+
 def one_batch(session: Session) -> tuple[str, dict[str, float]]:
     """Can the network learn 16 images by heart in 16 steps, with the recipe's loss and rate?"""
     state, recipe = session.state, session.recipe
     rate = recipe.optimizer.rate
     peak = usual_rate(recipe) if rate == "auto" else float(rate)
-    drawn, rows = session.feed.images, session.feed.indices(0)[:BATCH]
+    drawn, rows = (
+        session.feed.images,
+        session.feed.indices(0)[: max(1, BATCH // session.world.size)],
+    )
     pixels, targets = drawn.batch(rows), drawn.targets[rows].to(state.device)
     images = pixels.to(state.device).float() / 255
     losses: list[float] = []
@@ -163,8 +179,10 @@ def one_batch(session: Session) -> tuple[str, dict[str, float]]:
                     break
         except NotFiniteError:
             return "the loss of one batch is not finite", {"steps": float(len(losses))}
-    first, last = losses[0], min(losses[-3:])
+    first, last, least = losses[0], min(losses[-3:]), least_loss(session)
     evidence = {"loss_first": first, "loss_last": last, "rate": peak, "images": float(len(images))}
-    learned = last < 0.7 * first or last < 0.35 * log(len(session.dataset.classes))
+    evidence |= {"loss_least": least} if least else {}
+    blind = log(len(session.dataset.classes)) - least  # who says every class equally often
+    learned = last - least < 0.7 * (first - least) or last - least < 0.35 * blind
     verb = "is being learned by heart" if learned else "cannot be learned by heart"
     return f"one batch {verb}: loss {first:.3g} to {last:.3g} in {STEPS} steps", evidence

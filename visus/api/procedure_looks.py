@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ from visus.training.building import make_feed
 from visus.training.ema import Average
 from visus.training.patient import judges
 
-STAGES = ((0.1,), (0.15, 0.18), (0.225, 0.25), (0.28, 0.3))  # shares of the training: marks
+STAGES = ((0.1,), (0.15, 0.18), (0.28, 0.3), (0.42, 0.45))  # shares of the training: marks
+YOUNG = 0.2  # share until which present weights judge beside their average
 JUDGED = 2  # marks, the newest, whose mean judges
 FRESHENED = 4  # batches of which the norms take their statistics, before a look
 MEMORY = 0.02  # how far the moving average looks back, as a share of the training
@@ -30,11 +32,11 @@ def _marks(stage: int) -> list[float]:
 
 @dataclass
 class Look:
-    """A runner at a mark: its present weights and their average, and what share of them is wrong.
+    """A runner at a mark: the average of its weights, at early marks its present ones too, and what share is wrong.
 
     At a high rate the present weights are driven about, more so where a setting drives them, and
-    chance with them; their average shows where they are driven about. Each has its own norm
-    statistics. `wrong` `(n,)` is of the first images that judge, as far as `closely()` has looked.
+    chance with them; their average shows where they are driven about, as a rate that has come
+    down would. While they still travel, it lags behind. Each has its own norm statistics. `wrong` `(n,)` is of the first images that judge, as far as `closely()` has looked.
     """
 
     session: training.Session
@@ -47,10 +49,16 @@ class Look:
         rest, held = self.chosen[len(self.wrong) : most], self.session.dataset.validation
         if not self.models or not len(rest):
             return
-        if not len(self.wrong):
+        world = self.session.world
+        if not len(self.wrong) and world.main:
             _freshen(self.models, self.session)
-        seen = [training.evaluate(m, held, indices=rest) for m in self.models]
-        self.wrong = torch.cat([self.wrong, torch.stack([s.errors.double() for s in seen]).mean(0)])
+        more = self._asked(rest, held) if world.main else []
+        self.wrong = torch.cat([self.wrong, torch.tensor(world.agree(more), dtype=torch.float64)])
+
+    def _asked(self, rows: Tensor, held: Any) -> list[float]:
+        """The share of the models that is wrong, by image."""
+        seen = [training.evaluate(m, held, indices=rows) for m in self.models]
+        return torch.stack([s.errors.double() for s in seen]).mean(0).tolist()
 
 
 @dataclass
@@ -70,7 +78,8 @@ class Lane:
         if seen < len(marks) and session.plan.done(session.step) >= marks[seen]:
             assert self.average is not None
             self.steps.append(session.step)
-            self.looks.append(_look(session, self.average.model))
+            young = [session.state.judged] if marks[seen] < YOUNG else []
+            self.looks.append(_look(session, [*young, self.average.model]))
             for look in self.looks[:-JUDGED]:
                 look.models.clear()
         return self.over(stage)
@@ -96,10 +105,11 @@ class Lane:
         return arm
 
 
-def _look(session: training.Session, average: nn.Module) -> Look:
-    """The two models as they are now, not looked at yet."""
-    models = [copy.deepcopy(session.state.judged), copy.deepcopy(average)]
-    return Look(session, models, judges(session.dataset, session.recipe.seed))
+def _look(session: training.Session, models: list[nn.Module]) -> Look:
+    """The models as they are now, not looked at yet."""
+    return Look(
+        session, [copy.deepcopy(m) for m in models], judges(session.dataset, session.recipe.seed)
+    )
 
 
 def _freshen(models: list[nn.Module], session: training.Session) -> None:

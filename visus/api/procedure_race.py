@@ -3,8 +3,9 @@
 A fork squeezes the whole schedule into a few steps; of a setting that harms slowly it says
 little. Where a setting is far from what is usual, yet the run learns, the run goes on, and its
 rival, the run with the usual setting, trains in a folder of its own up to the same share of the
-same schedule. Both are judged there on the same validation images, by their present weights and
-by a moving average of these (Polyak & Juditsky 1992), which is moved less by chance. The run
+same schedule. Both are judged there on the same validation images, by a moving average of their
+weights (Polyak & Juditsky 1992), which is moved less by chance. What leads early need not lead
+late, so that the earlier a stage, the surer it must be (O'Brien & Fleming 1979). The run
 itself is the control, so a race costs one arm; and a rival that wins *is* the run from then on,
 bit for bit what a restart would have made of it: none of its steps is thrown away.
 """
@@ -33,14 +34,15 @@ from visus.training.patient import Stopped, step_cost
 from visus.training.session import BEST, RECIPE
 
 FOLDER = "race"  # of the rival, inside the run's
-CLEAR = 0.1  # lead from which the first stage decides; it decides nothing else
-LOOKS = len(STAGES) - 1  # stages that judge
+CLEAR = 0.1  # lead from which the first stage decides, and of a penalty's relief all but the last
+SURE = 2.0  # standard errors of a win at the last stage; at a share t of its reach / sqrt(t)
 FEW, SOME, PLAINLY = 200, 500, 10  # images of the first looks; how many times surer these must be
 HOPE = 1.64  # standard errors that what was not looked at yet may better a lead by (one in twenty)
 SPREAD = 0.01  # how far chance moves the difference of two trainings, judged so
 HEAD_START = 0.02  # gain that a remedy owes to learning faster at first, where it makes that easier
 EASIER = ("jitter", "model.dropout", "loss.label_smoothing")
 LATE = ("optimizer.", "regularization.")  # what must be judged near the height of the rate
+PENALTY = "regularization."  # without it a run learns faster at first, and by heart at the end
 LEARNED = 0.95  # of the error of chance: a run above it has learned nothing so far
 SHARE = STAGES[-1][-1]  # of the run's steps that a race may take
 DEAREST = 1.2  # a race costs at most so many times the budget of forks, where a step of the rival costs more
@@ -64,6 +66,12 @@ class Race:
     run: Lane
     rival: Lane | None = None
     stage: int = 0
+    last: int = len(STAGES) - 1  # the stage that the budget reaches
+
+    @property
+    def sure(self) -> float:
+        """Standard errors that a win takes at this stage."""
+        return SURE * sqrt(STAGES[self.last][-1] / STAGES[max(1, self.stage)][-1])
 
     def reached(self) -> bool:
         """Look at the run where a mark is reached; whether the stage is over."""
@@ -109,16 +117,16 @@ def carry_out(
     cost = rival.step * dear
     if broken:
         return _lost(race, broken), cost
-    later = race.stage + 1
-    more = later < len(STAGES) and STAGES[later][-1] * session.plan.steps * dear <= left
-    more = more or not race.stage  # what entered may come to the first stage that judges
+    reached = [n for n, part in enumerate(STAGES) if part[-1] * session.plan.steps * dear <= left]
+    race.last = max([1, *reached])  # what entered may come to the first stage that judges
+    more = race.stage < race.last
     # Steps too long lead while they are warmed up, and a penalty takes its time to shrink weights.
     late = any(key.startswith(LATE) for key in t.keys)
     least = -inf if not race.stage or (late and race.stage == 1) else -SPREAD if late else LEAST
     trial = _judged(race, cost, least if more else inf)
     gain = trial.difference.mean if trial.difference else -inf
     if more and not trial.kept and gain > least:
-        race.stage = later
+        race.stage += 1
         return None, cost
     return trial, cost
 
@@ -127,15 +135,18 @@ def _entered(race: Race, asked: training.Recipe, kept: list[str], folder: Path) 
     """The rival at its start, or where it stood at the end of the stage before."""
     session, place = race.run.session, folder / FOLDER
     if race.rival:
-        again = training.Session(None, session.dataset, place, Ledger(place), clock=_clock(session))
+        again = training.Session(
+            None, session.dataset, place, _ledger(session, place), clock=_clock(session)
+        )
         if race.rival.average:
             race.rival.average.follow(again.state.judged)
         return replace(race.rival, session=again)
-    leave(folder)
+    if session.world.main:
+        leave(folder)
     own = session.recipe.training
     machine = [f"training.threads={own.threads}", f"training.precision={own.precision}"]
     recipe = asked.edited([*machine, *kept, *race.treatment.edits, *shared(race, asked)])
-    ledger = Ledger(_made(place))
+    ledger = _ledger(session, place)
     return Lane(training.Session(recipe, session.dataset, place, ledger, clock=_clock(session)))
 
 
@@ -163,9 +174,12 @@ def _lost(race: Race, why: str) -> Trial:
     return Trial(t, run.arm((), 0.0), Arm(t.edits, ended=why), None, False, why, run.steps[-1])
 
 
-def _made(folder: Path) -> Path:
+def _ledger(session: training.Session, folder: Path) -> Ledger:
+    """The rival's, which the first rank alone has."""
+    if not session.world.main:
+        return Ledger()
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Ledger(folder)
 
 
 def _quick(rival: training.Session) -> bool:
@@ -210,7 +224,7 @@ def _judged(race: Race, cost: float, least: float) -> Trial:
             for look in lane.looks[-marks:]:
                 look.closely(most)
         surer = PLAINLY if most else 1
-        trial = _verdict(race, race.rival.arm(edits, cost), step, surer * LOOKS)
+        trial = _verdict(race, race.rival.arm(edits, cost), step, surer)
         gap = trial.difference
         if not race.stage or trial.kept or (gap and surer > 1 and gap.worse):
             return trial
@@ -221,21 +235,27 @@ def _judged(race: Race, cost: float, least: float) -> Trial:
 
 def _hopeless(race: Race, gap: Difference) -> bool:
     """Whether the images that were not looked at yet can hardly make a win of it."""
-    whole, z = len(race.run.looks[-1].chosen), NormalDist().inv_cdf(1 - 0.025 / LOOKS)
-    half = (gap.high - gap.low) / 2 / NormalDist().inv_cdf(1 - 0.025 / (PLAINLY * LOOKS))
+    whole, z = len(race.run.looks[-1].chosen), race.sure
+    half = (gap.high - gap.low) / 2 / NormalDist().inv_cdf(1 - 0.025 / _arms(race, PLAINLY))
     each = max(0.0, half**2 - SPREAD**2) * gap.n  # the variance of an image's difference
     best = gap.mean + HOPE * sqrt(max(0.0, each / gap.n - each / whole))
     return best < max(LEAST, z * sqrt(each / whole + SPREAD**2))
 
 
-def _verdict(race: Race, arm: Arm, step: int, looks: int) -> Trial:
-    """What one of so many `looks` says, each of which costs confidence."""
+def _arms(race: Race, surer: int) -> float:
+    """As how many arms at 95 % together so many standard errors count; more where they must be `surer`."""
+    return surer * 0.025 / NormalDist().cdf(-race.sure)
+
+
+def _verdict(race: Race, arm: Arm, step: int, surer: int = 1) -> Trial:
+    """What the looks say at this stage; `surer` where these are only the first of them."""
     t, control = race.treatment, race.run.arm((), float(step))
     rows = [[own.answers[0].errors] for own in (control, arm) if own.answers[0]]
-    gap = paired(rows[0], rows[1], arms=looks, spread=SPREAD)
+    gap = paired(rows[0], rows[1], arms=_arms(race, surer), spread=SPREAD)
     easier = any(key.startswith(EASIER) for key in t.keys)
     owed = HEAD_START if easier and control.error < LEARNED * _chance(race.run.session) else 0.0
-    owed = max(owed, 0.0 if race.stage else CLEAR)
+    early = race.stage < race.last and any(key.startswith(PENALTY) for key in t.keys)
+    owed = max(owed, CLEAR if early or not race.stage else 0.0)
     if gap.low > owed and gap.mean > LEAST:
         return Trial(t, control, arm, gap, True, "ahead of the run itself, beyond noise", step)
     sure = "no more than an easier task gains at first" if gap.better else "not beyond noise"

@@ -25,7 +25,8 @@ FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, a
 SURE = 0.5  # confidence from which a finding calls for a trial
 UNLIKE = "training errs far more than validation, and its labels look right: a bad division"
 DIVISION, QUARANTINE = "split-unrepresentative", "training.quarantine="
-APART, AGAIN, LAST = 0.15, 2, 0.8  # of the run between votes on a quarantine; times; until when
+APART, AGAIN = 0.15, 2  # of the run between votes on a quarantine; times
+LAST = 0.8  # share of the run until which a remedy may still help
 
 
 @dataclass
@@ -54,6 +55,13 @@ class Reading(Record):
             decided, symptoms = UNLIKE, {DIVISION: 0.5}
         return decided, symptoms, evidence
 
+    def news(self) -> set[str]:
+        """What the errors say now and have not said in this attempt; labels have their own moments."""
+        epochs = book.select(book.history(self.past), "epoch")
+        symptoms = read_errors(epochs, self.checks().get("baseline", {}))[1]
+        known = {line["id"] for line in book.select(self._attempt(), "finding")}
+        return set(symptoms) - known if "label-noise" not in symptoms else set()
+
     def diagnosed(self, session: training.Session, now: Line | None = None) -> tuple[str, dict[str, float], dict[str, Any]]:  # fmt: skip
         """The same, with its findings on record."""
         decided, symptoms, evidence = self.read(session, now)
@@ -66,17 +74,19 @@ class Reading(Record):
     def _suspects(self, session: training.Session) -> labels.Suspects:
         """The vote on the labels, once a step."""
         if self.voted is None or self.voted[0] != session.step:
-            self.voted = (session.step, labels.suspected(session))
+            self.voted = (session.step, self.agreed(lambda: labels.suspected(session)))
         return self.voted[1]
 
     def _rejudged(self, session: training.Session) -> bool:
         """Whether other labels are suspected, now that those of a kept quarantine have no vote."""
+        if session.step % session.plan.per_epoch:
+            return False
         past = self._attempt()
         kept = [x for x in book.select(past, "trial") if x.get("kept")]
         judged = [x["at"] for x in kept if QUARANTINE in " ".join(x["edits"])]
         votes = [x for x in book.select(past, "stage") if x["name"] == "suspects"]
         judged += [x["evidence"]["step"] for x in votes]
-        if not judged or len(judged) > AGAIN or session.step % session.plan.per_epoch:
+        if not judged or len(judged) > AGAIN:
             return False
         gone = (session.step - max(judged)) / session.plan.steps
         if session.plan.done(session.step) > LAST or gone < APART:

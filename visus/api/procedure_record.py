@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,41 @@ from visus.api import procedure_errors as errors
 from visus.doctor.remedies import Chart
 from visus.doctor.rules import finding
 from visus.ledger import Ledger, Line
+from visus.training.distributed import ALONE, World
 
 CHECKS = ("baseline", "first weights", "one batch")
+TOLD = {
+    "stage",
+    "trial",
+    "finding",
+    "epoch",
+    "resume",
+    "plan",
+}  # lines that decide, told to all ranks
 
 
 @dataclass
 class Record:
-    """The ledger of the run in `folder`, as its procedure reads and writes it."""
+    """The ledger of the run in `folder`, as its procedure reads and writes it.
+
+    Of several ranks the first has the ledger; what it holds, and what else the first alone can see
+    or decide, is told to the others, so that all take the same way. `world` is this rank's place.
+    """
 
     folder: Path
     ledger: Ledger
+    world: World = field(default=ALONE, kw_only=True)
 
     @property
     def past(self) -> list[Line]:
         """What the run's ledger says so far."""
-        return book.read(self.folder)
+        if self.world.size == 1:
+            return book.read(self.folder)
+        return self.agreed(lambda: [x for x in book.read(self.folder) if x["kind"] in TOLD])
+
+    def agreed(self, look: Callable[[], Any]) -> Any:
+        """What `look` finds on the first rank, which alone looks."""
+        return self.world.agree(look() if self.world.main else None)
 
     def done(self, name: str) -> Line | None:
         """The newest line of a stage of this attempt, or None where it was not reached yet."""

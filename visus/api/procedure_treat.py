@@ -77,7 +77,7 @@ def _deadline(session: training.Session, steps: float) -> Callable[[], bool]:
     if not session.budget.limit:
         return lambda: False
     until = time.monotonic() + min(1.5 * steps * session.budget.pace, session.budget.left() / 2)
-    return lambda: time.monotonic() > until
+    return lambda: session.world.agree(time.monotonic() > until)
 
 
 def called(
@@ -105,8 +105,9 @@ def record(
     `shared` are edits under which both arms ran, and the run will: the rate that "auto" stood for.
     """
     kept = next((t for t in trials if t.kept), None)
-    if kept and ask and not ask(kept.line()):
-        if session.stopping:
+    world = session.world
+    if kept and ask and not world.agree(ask(kept.line()) if world.main else None):
+        if session.stopped():
             raise Stopped  # left at the question: it is asked again where the run goes on
         kept.kept, kept.reason = False, "better than the control, declined by the user"
     for trial in trials:

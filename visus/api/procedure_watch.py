@@ -40,12 +40,13 @@ class Watch:
 
 
 def call(
-    found: list[dict[str, Any]], losses: list[float], checks: dict[str, Any], broken: str
+    found: list[dict[str, Any]], losses: list[float], checks: dict[str, Any], broken: str, least: float = 0.0
 ) -> tuple[dict[str, float], bool]:  # fmt: skip
     """Confidence of each finding that calls for a trial, and whether the training is sick at all.
 
     Findings that are remarks do not count. A training whose loss did not fall at all, or that
     cannot learn one batch by heart, or that broke, is sick: then weaker hints are tried too.
+    `least` is the loss below which nobody comes.
     """
     sure = {f["id"]: f["confidence"] for f in found if f["severity"] != "info"}
     weights = str(checks.get("first weights", {}).get("decided", ""))
@@ -53,7 +54,7 @@ def call(
         if weights.startswith(name):
             sure[name] = max(sure.get(name, 0.0), 0.6)
     heart = "cannot be learned" in str(checks.get("one batch", {}).get("decided", ""))
-    stuck = not fell(losses, checks.get("baseline", {}).get("chance_loss"))
+    stuck = not fell(losses, checks.get("baseline", {}).get("chance_loss"), least)
     if broken:
         sure["loss-not-finite"] = 0.95
     sick = bool(broken) or (heart and stuck)
@@ -63,11 +64,14 @@ def call(
     return sure, sick
 
 
-def fell(losses: list[float], chance: float | None) -> bool:
+def fell(losses: list[float], chance: float | None, least: float = 0.0) -> bool:
     """Whether the loss fell over these steps: its last quarter is lower than its first by 3 %.
 
-    A loss that began above chance level has learned nothing when it comes down to it.
+    A loss that began above chance level has learned nothing when it comes down to it. All is
+    measured from `least`, the loss below which nobody comes.
     """
+    losses = [loss - least for loss in losses]
+    chance = chance - least if chance is not None and chance > least else None
     part = max(3, len(losses) // 4)
     first, last = sum(losses[:part]) / part, sum(losses[-part:]) / part
     first = min(first, chance) if chance is not None else first

@@ -65,6 +65,8 @@ def _asked(shown: Sequence[Any], trial: dict[str, Any]) -> bool:
         return True
     for view in shown:
         view.close()  # a live line would be drawn over the question; the next event opens it again
+    if "said" in trial:  # a division anew, which no fork can prove
+        return _confirmed(f"{trial['said']}. Do it?")
     low, high = trial["interval"]
     said = (
         f"{trial['title']} ({', '.join(trial['edits'])}): {trial['why']}. On a fork it made "

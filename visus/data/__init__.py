@@ -3,12 +3,13 @@
 `prepare` does it all; `jitters` change training images; `batch_indices` orders them.
 """
 
+from visus.data.again import Again
 from visus.data.batches import batch_indices, epoch_order, steps_per_epoch
 from visus.data.images import Dataset, ImageSet
 from visus.data.jitter import Jitter, jitter_default, jitters
 from visus.data.mirror import mirrored
 from visus.data.outside import every, picture
-from visus.data.prepare import describe, prepare
+from visus.data.prepare import describe, prepare, record
 from visus.data.scan import Scan, scan
 from visus.data.sources import open_source, sources
 from visus.data.split import Split
@@ -16,6 +17,7 @@ from visus.data.thumbnail import thumbnail
 from visus.data.vault import Vault
 
 __all__ = [
+    "Again",
     "Dataset",
     "ImageSet",
     "Jitter",
@@ -32,6 +34,7 @@ __all__ = [
     "open_source",
     "picture",
     "prepare",
+    "record",
     "scan",
     "sources",
     "steps_per_epoch",

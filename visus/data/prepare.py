@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from visus.data.again import Again
 from visus.data.divide import PARTS
 from visus.data.exclude import excluded
 from visus.data.found import Bad, Found, Size
@@ -29,7 +30,7 @@ def prepare(
     drop: Sequence[str] = (), validation: float = 0.1, test: float = 0.1, max_bad: float = 0.01,
     budget_mb: float | None = None, workers: int | None = None, cache: str | Path | None = None,
     folder: str | Path | None = None, ledger: Ledger | None = None, task: str = "auto",
-    exclude: str | Path | None = None,
+    exclude: str | Path | None = None, again: Again | None = None,
 ) -> Dataset:  # fmt: skip
     """Open, scan, decode and divide the images of `what`.
 
@@ -39,7 +40,7 @@ def prepare(
     to be divided; `max_bad` the share of unreadable images to go on without; `budget_mb` the
     most the cache of decoded images may take; `workers` the threads that decode; `cache` the
     folder of the cache. A `folder` that holds a `split.json` gives the split, else one is
-    written there. `ledger` gets the lines `data` and `split`. `task` reads the targets as that
+    written there; `again` divides what it holds anew. `ledger` gets the lines `data` and `split`. `task` reads the targets as that
     task does; "auto" as what they are.
 
     Raises `UsageError` for what does not exist, `DataError` for images, labels or a split that
@@ -60,14 +61,26 @@ def prepare(
     seen, decoded, bad = _decoded(found, wish, max_bad, ways, ledger, held)
     if held:
         held.check(seen)
-    split = held or make_split(seen, decoded.shape, seed=seed, validation=validation, test=test)
+    ties = None
+    if again:
+        held, (seen, ties, keep) = None, again.freed(seen)
+        decoded = decoded.take(keep)
+    split = held or make_split(
+        seen, decoded.shape, seed=seed, validation=validation, test=test, ties=ties
+    )
     dataset = _dataset(seen, decoded, split, [*bad, *strays], tasks)
-    file = (split.write(folder) if held is None else split.path) if folder is not None else None
+    record(dataset, folder, ledger)
+    return dataset
+
+
+def record(dataset: Dataset, folder: str | Path | None, ledger: Ledger | None) -> None:
+    """Put the split into the folder, where it is not from there, and what was found into the ledger."""
+    split = dataset.split
+    file = (split.path or split.write(folder)) if folder is not None else None
     if ledger is not None:
         ledger.write("data", **describe(dataset))
         ledger.write("split", how=split.how, sizes=split.sizes, sha256=split.sha256,
                      file=str(file) if file else None, leaks=split.leaks, **pairs(dataset))  # fmt: skip
-    return dataset
 
 
 def _decoded(

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from visus.data.again import Ties, tied
 from visus.data.divide import PARTS, divide
 from visus.data.found import Found, Shape, Size
 from visus.data.scan import Scan
@@ -25,7 +26,7 @@ Row = tuple[str, str, str]  # name, sha256, class
 @dataclass(frozen=True)
 class Split:
     """`rows` holds (name, sha256, class) of each image by part; `leaks` counts images whose very
-    bytes are in two of the parts that the user made.
+    bytes, or whose group, are in two of the parts that the user made.
 
     `channels` and `size` are what the images are decoded to, so that a resumed run does the same.
     """
@@ -120,9 +121,14 @@ class Split:
 
 
 def make_split(
-    seen: Scan, shape: Shape, *, seed: int = 0, validation: float = 0.1, test: float = 0.1
-) -> Split:
-    """Keep the splits that the user made, and make those that are missing from train."""
+    seen: Scan, shape: Shape, *, seed: int = 0, validation: float = 0.1, test: float = 0.1,
+    ties: Ties | None = None,
+) -> Split:  # fmt: skip
+    """Keep the splits that the user made, and make those that are missing from train.
+
+    `ties` are what each image must not be parted from, where more is known than its bytes and
+    its group.
+    """
     found = seen.found
     given = set(found.splits) - {""}
     if given and not {"train", ""} & set(found.splits):
@@ -139,7 +145,7 @@ def make_split(
     splits = [part or "train" for part in found.splits]
     pool = [i for i, part in enumerate(splits) if part == "train"]
     if missing:
-        keys = [_ties(seen, i) for i in pool]
+        keys = [ties[i] if ties else tied(seen, i) for i in pool]
         parts = divide([found.labels[i] for i in pool], keys, missing, seed)
         for i, part in zip(pool, parts, strict=True):
             splits[i] = part
@@ -148,14 +154,10 @@ def make_split(
         rows[part].append((found.images.names[i], seen.sums[i], found.labels[i]))
     _trained(found, rows)
     how = _how(given, missing, bool(set(found.groups) - {""}), seed)
+    if ties:
+        how += "; anew, near copies together"
     size = (shape[1], shape[2])
-    return Split(how, seed, shape[0], size, rows, found.classes, _leaks(rows))
-
-
-def _ties(seen: Scan, i: int) -> list[str]:
-    """What image `i` must not be parted from: its copies, and its group."""
-    group = seen.found.groups[i]
-    return [seen.sums[i], f"group {group}"] if group else [seen.sums[i]]
+    return Split(how, seed, shape[0], size, rows, found.classes, _leaks(seen, splits))
 
 
 def _trained(found: Found, rows: dict[str, list[Row]]) -> None:
@@ -169,13 +171,14 @@ def _trained(found: Found, rows: dict[str, list[Row]]) -> None:
                 )
 
 
-def _leaks(rows: dict[str, list[Row]]) -> int:
-    """Images of validation and test whose very bytes are in an earlier part too."""
-    seen: set[str] = set()
+def _leaks(seen: Scan, splits: list[str]) -> int:
+    """Images of validation and test whose very bytes, or whose group, are in an earlier part too."""
+    known: set[str] = set()
     count = 0
     for part in PARTS:
-        count += sum(sha256 in seen for _, sha256, _ in rows[part])
-        seen |= {sha256 for _, sha256, _ in rows[part]}
+        own = [set(tied(seen, i)) for i, given in enumerate(splits) if given == part]
+        count += sum(bool(keys & known) for keys in own)
+        known = known.union(*own)
     return count
 
 

@@ -2,7 +2,8 @@
 
 A step is a function of (seed, step), so a fork is built anew from recipe and data and shares
 nothing with the session but the images: neither its weights nor its ledger, checkpoints or
-generators can be touched. A fork of k steps goes through the whole of the schedule that is left,
+generators can be touched. Of several ranks each takes its part of a fork's batches, as of the
+session's; the first answers for all. A fork of k steps goes through the whole of the schedule that is left,
 in k steps: what it ends with is judged with a rate that has come down, as a run is, and the
 moving average looks back as much less. Penalties stay as they are: made stronger so that k steps
 shrink the weights as T would, they proved remedies that the run itself did not need.
@@ -107,7 +108,7 @@ class SessionPatient:
             self.due += steps
             for _ in range(max(1, round(self.due * self.ratio)) - self.taken):
                 self.taken += 1
-                if self.session.stopping:
+                if self.session.stopped():
                     raise Stopped
                 next(self.loop)
 
@@ -115,8 +116,12 @@ class SessionPatient:
         """Errors and losses of the validation images, as the task measures them."""
         most = FEW if few else MOST if self.live else FRESH
         chosen = self.sample[:most]
+        world = self.session.world
+        return world.agree(self._asked(chosen, 2 if few else 4) if world.main else None)
+
+    def _asked(self, chosen: Tensor, batches: int) -> tuple[list[float], list[float]]:
         with self._apart():
-            self._freshen(2 if few else 4)
+            self._freshen(batches)
             seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
         return seen.errors.double().tolist(), seen.losses.double().tolist()
 
@@ -159,7 +164,8 @@ class SessionPatient:
         model, fresh = make_classifier(recipe, self.dataset, self.network, weights=not held.tensors)
         recipe = self.recipe = settle_layout(recipe, model)
         fresh = self.fresh_names if held.tensors else fresh
-        state = make_state(recipe, model, fresh, self.device, dataset=self.dataset)
+        world = self.session.world
+        state = make_state(recipe, model, fresh, self.device, world, self.dataset)
         if held.tensors and held.facts:
             state.load(held.tensors, held.facts)
         state.model.train()
@@ -167,7 +173,7 @@ class SessionPatient:
         self.ratio = int(self.settled.training.batch_size) / int(recipe.training.batch_size)
         self.due = self.taken = 0
         left = (1.0 - held.done) / max(1.0, self.horizon * self.ratio)
-        self.feed = make_feed(recipe, self.dataset, self.device)
+        self.feed = make_feed(recipe, self.dataset, self.device, world)
         self.loop = steps(
             state, self.feed, lambda at: rate(min(1.0, held.done + left * (at - first)))
         )

@@ -184,10 +184,10 @@ class Session:
         ledger.write("environment", **machine.environment(self.device), precision=precision)
         watch = probes.Pacer(state, 2 * allowed, self.budget.pace)
         recipe = probes.settle_rate(
-            recipe, state, feed, ledger, watch, lambda: self._stopped() or watch.late()
+            recipe, state, feed, ledger, watch, lambda: self.stopped() or watch.late()
         )
         self.budget.pace = watch.pace
-        if self._stopped():
+        if self.stopped():
             return  # nothing is settled: the next session starts anew
         self._make_plan(recipe)
         if self.folder and self.world.main:
@@ -253,7 +253,7 @@ class Session:
     def _reason(self) -> str:
         """Why not to do another step; empty to go on."""
         patience = self.recipe.training.early_stopping
-        if self._stopped() or self.finished:
+        if self.stopped() or self.finished:
             return self.finished or self.stopping
         if self.state.step >= self.plan.steps:
             return "time-limit" if self.plan.from_step else "done"
@@ -262,7 +262,7 @@ class Session:
         over = self.budget.limit and self.state.step and self.world.agree(self.budget.over())
         return "time-limit" if over else ""
 
-    def _stopped(self) -> bool:
+    def stopped(self) -> bool:
         """Whether this rank or another was told to stop."""
         if self.world.any(bool(self.stopping), self.device):
             self.stopping = self.stopping or "stopped on another rank"

@@ -23,7 +23,7 @@ def split_leak(s: Signals) -> Finding | None:
     are laid upon each other; copies are those whose edges correlate at 0.6 or more. In a watched
     program: samples of an evaluation that are number for number among those trained on.
     Cure: leave the copies out of train (`data.exclude=FILE`, the audit writes the list); give
-    images of one scene or series the same group in a manifest.
+    images of one scene or series the same group in a manifest. `visus train` divides anew.
     Not: sets whose images are all alike to the pixel, such as frames of a still scene: there
     neighbours in time are copies for a good reason, and belong in one group. Short texts of few
     letters, which repeat themselves within the training set already.

@@ -19,7 +19,8 @@ def split_unrepresentative(s: Signals) -> Finding | None:
     How: an audit of the data: half of both sets train a classifier to tell them apart, the other
     half judges it (a binomial p-value); classes are compared by chi-squared.
     Cure: draw validation anew from train at random, by class and by group: leave out the column
-    split, or the folder, and let `data.validation=0.1` make one.
+    split, or the folder, and let `data.validation=0.1` make one. `visus train` does so itself
+    where classes come in other shares.
     Not: a validation set meant to be of another kind, such as another hospital or a later year.
     Source: Lopez-Paz, Oquab 2017, Revisiting classifier two-sample tests.
     """

@@ -38,7 +38,7 @@ class Difference:
 
 
 def paired(
-    control: Sequence[Sequence[float]], treated: Sequence[Sequence[float]], *, arms: int = 1,
+    control: Sequence[Sequence[float]], treated: Sequence[Sequence[float]], *, arms: float = 1,
     spread: float = SPREAD,
 ) -> Difference:  # fmt: skip
     """Compare per-sample errors of the same images, one row a seed, control against treatment.

@@ -17,8 +17,8 @@ from visus.report.story import Story
 TITLES = {
     "split": "Split", "baseline": "Baseline", "labels": "Labels", "first weights": "First weights",
     "one batch": "One batch by heart", "first steps": "First steps", "race": "Race", "statistics": "Statistics",
-    "midway": "Midway",
-    "broken": "The loss broke", "errors": "Reading the errors", "test": "Test", "data audit": "Data audit",
+    "midway": "Midway", "late": "Read again",
+    "broken": "The loss broke", "errors": "Reading the errors", "test": "Test", "data audit": "Data audit", "re-split": "Divided anew",
     "range test": "Range test",
 }  # fmt: skip
 BULKY = ("losses", "forward", "backward", "suspects")
