@@ -26,7 +26,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     requires_grad_(False) what is meant to stay.
     Not: frozen layers below the output are taken for fine-tuning, unless they hold what torch draws
     for a new layer (uniform within 1 / sqrt(fan-in)), little is learned, and 120 steps of Adam on a
-    copy teach clearly more where these layers learn too (or nothing at all, either way).
+    copy teach clearly more where these layers learn too.
     Source: PyTorch documentation of torch.optim (constructing an optimizer).
     """
     rows = s.facts.get("parameters", [])
@@ -78,14 +78,14 @@ def _harmed(s: Signals, random: list[dict], rows: list[dict]) -> bool:
 
 
 def _in_vain(s: Signals) -> bool:
-    """Was it tried to teach the random layers as well, and did the network learn no more by that?"""
+    """Was it tried to teach the random layers as well, and did that show nothing?"""
     kept, taught = s.last("thaw", "kept"), s.last("thaw", "taught")
     own, n, guess = s.last("final", "train_error"), s.last("thaw", "n", 0), guess_error(s)
     if s.facts.get("task") == "regression" or not n:
         return False
     beyond = guess - 2 * math.sqrt(guess * (1 - guess) / n)
     if not min(kept, taught) < beyond:
-        return False  # not tried, or so short a trial teaches nothing
+        return True  # so short a trial teaches nothing, and proves nothing
     if taught < beyond < kept:
         return False  # only where they were taught was anything learned
     slack = 3 * math.sqrt((kept * (1 - kept) + taught * (1 - taught)) / n)
