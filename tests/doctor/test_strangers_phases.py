@@ -165,3 +165,9 @@ def test_an_optimizer_over_the_same_weights_goes_on():
     host = watched(made_anew_for_another_rate).host
     assert host.since == 0 and len(host.counts) == 1 and host.signals.facts["plain"]
     assert len(set(host.signals.values("optimizer", "rate"))) == 3
+
+
+def test_a_layer_put_in_on_the_way_has_the_name_of_its_place():
+    facts = watched(tuned).host.signals.facts["parameters"]
+    assert [r["name"] for r in facts][-2:] == ["4.weight", "4.bias"]
+    assert not any(r["stray"] for r in facts)

@@ -69,7 +69,9 @@ class Names:
 
         `hidden[0].weight`; None for what is no leaf, is frozen, or belongs to no such layer.
         """
-        if id(weight) not in self._parameters and weight.is_leaf and weight.requires_grad:
+        if id(weight) in self._parameters or not (weight.is_leaf and weight.requires_grad):
+            return self._parameters.get(id(weight))
+        if not self._replaced(weight):
             place = next((f"{path}{at}" for path, part in self._parts()
                           for at in _kept(part, module)), None)  # fmt: skip
             own = [n for n, p in module.named_parameters(recurse=False) if p is weight]
@@ -77,6 +79,16 @@ class Names:
                 self.strays[id(weight)] = weight
                 self._parameters[id(weight)] = f"{place}.{own[0]}"
         return self._parameters.get(id(weight))
+
+    def _replaced(self, weight: torch.Tensor) -> bool:
+        """Does a network hold this weight now, in a layer that was put there on the way?"""
+        for root in self.roots:
+            for name, p in root.named_parameters():
+                if p is weight:
+                    prefix = "" if root is self.roots[0] else f"{type(root).__name__}."
+                    self._parameters[id(weight)] = prefix + name
+                    return True
+        return False
 
     def _parts(self) -> Iterable[tuple[str, nn.Module]]:
         for root in self.roots:

@@ -83,7 +83,9 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     rate = median(s.values("optimizer", "rate"))
     return finding(
         "error" if grew or learned(s) < 0.15 else "warning", 0.95 if better else 0.8, "optimizer", 0,
-        f"At a rate of {rate:.3g} {uphill:.0%} of the tested steps raised the loss of their own batch; the loss went from "
+        f"At a rate of {rate:.3g} "
+        + (f"{uphill:.0%} of the tested steps raised the loss of their own batch; " if tests else "")
+        + "the loss went from "
         f"{begin(s):.3g} to {end(s):.3g}"
         + (f", while {best:g} times the rate reaches {lower[best]:.3g} (this rate: {same:.3g}) in 24 steps." if better else "."),
         [f"lower the learning rate to about {rate * (best if better else 0.1):.2g}", "warm up over the first steps, clip the gradient norm"],
