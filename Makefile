@@ -12,7 +12,7 @@ demo: .venv/.installed
 	$(BIN)/visus train digits
 
 test: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests
 
 check: .venv/.dev
 	$(BIN)/ruff check .
