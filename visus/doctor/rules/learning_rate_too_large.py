@@ -48,9 +48,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     """
     if not plain(s):
         return None
-    tests = [
-        (a, b) for a, b in zip(s.values("step", "before"), s.values("step", "after"), strict=False)
-    ]
+    tests = list(zip(s.values("step", "before"), s.values("step", "after"), strict=False))
     uphill = sum(not b <= a * 1.02 for a, b in tests) / max(len(tests), 1)
     better, best, lower, same = _lower(s, uphill)
     poor = long_enough(s, 20) and learned(s) < 0.6
@@ -81,12 +79,12 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
         better and poor) and not (uphill > 0.6 and len(tests) >= 5 and poor and _worse(s)):  # fmt: skip
         return None
     rate = median(s.values("optimizer", "rate"))
+    tested = (
+        f"{uphill:.0%} of the tested steps raised the loss of their own batch; " if tests else ""
+    )
     return finding(
         "error" if grew or learned(s) < 0.15 else "warning", 0.95 if better else 0.8, "optimizer", 0,
-        f"At a rate of {rate:.3g} "
-        + (f"{uphill:.0%} of the tested steps raised the loss of their own batch; " if tests else "")
-        + "the loss went from "
-        f"{begin(s):.3g} to {end(s):.3g}"
+        f"At a rate of {rate:.3g} {tested}the loss went from {begin(s):.3g} to {end(s):.3g}"
         + (f", while {best:g} times the rate reaches {lower[best]:.3g} (this rate: {same:.3g}) in 24 steps." if better else "."),
         [f"lower the learning rate to about {rate * (best if better else 0.1):.2g}", "warm up over the first steps, clip the gradient norm"],
         rate=rate, steps_uphill=uphill, loss_first=begin(s), loss_last=end(s), loss_lower_rate=lower[best],
