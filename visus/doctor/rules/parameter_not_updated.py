@@ -74,10 +74,10 @@ def parameter_not_updated(s: Signals) -> Finding | None:
 def _harmed(s: Signals, random: list[dict], rows: list[dict]) -> bool:
     """Is little learned, or not much with most weights at random, and more where these learn too?"""
     most = sum(r["size"] for r in random) > 0.5 * sum(r["size"] for r in rows)
-    return learned(s) < (0.65 if most else 0.3) and not _in_vain(s)
+    return learned(s) < (0.65 if most else 0.3) and not _in_vain(s, random)
 
 
-def _in_vain(s: Signals) -> bool:
+def _in_vain(s: Signals, random: list[dict]) -> bool:
     """Was it tried to teach the random layers as well, and did that show nothing?"""
     kept, taught = s.last("thaw", "kept"), s.last("thaw", "taught")
     own, n, guess = s.last("final", "train_error"), s.last("thaw", "n", 0), guess_error(s)
@@ -85,7 +85,8 @@ def _in_vain(s: Signals) -> bool:
         return False
     beyond = guess - 2 * math.sqrt(guess * (1 - guess) / n)
     if not min(kept, taught) < beyond:
-        return True  # so short a trial teaches nothing, and proves nothing
+        # So short a trial teaches nothing, and proves nothing against what was frozen on purpose.
+        return not any(r["trainable"] for r in random)
     if taught < beyond < kept:
         return False  # only where they were taught was anything learned
     slack = 3 * math.sqrt((kept * (1 - kept) + taught * (1 - taught)) / n)
