@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from visus.data import mirrored
+from visus.doctor.probes.labels import smoothed
 from visus.errors import NotFiniteError
 from visus.training import Session
 from visus.training.automatic import usual_rate
@@ -146,16 +147,12 @@ def _judged(forward: list[float], back: list[float]) -> str:
 
 
 def least_loss(session: Session) -> float:
-    """The loss below which nobody comes: the entropy of smoothed labels, else 0.
-
-    Of K classes a label smoothed by s says its own with 1 - s + s / K and each other with s / K.
-    """
+    """The loss below which nobody comes: the entropy of smoothed labels, else 0."""
     loss, k = session.recipe.loss, len(session.dataset.classes)
     s = getattr(loss, "label_smoothing", None) or 0.0
     if loss.name != "cross-entropy" or not s or k < 2:
         return 0.0
-    shares = [1 - s + s / k, *(k - 1) * [s / k]]
-    return -sum(p * log(p) for p in shares if p > 0)
+    return smoothed(s, k)
 
 
 def one_batch(session: Session) -> tuple[str, dict[str, float]]:

@@ -18,6 +18,7 @@ from visus.layers.recalibrate import recalibrate
 from visus.training.building import make_feed
 from visus.training.ema import Average
 from visus.training.patient import judges
+from visus.training.seeds import apart
 
 STAGES = ((0.1,), (0.15, 0.18), (0.28, 0.3), (0.42, 0.45))  # shares of the training: marks
 YOUNG = 0.2  # share until which present weights judge beside their average
@@ -116,8 +117,7 @@ def _freshen(models: list[nn.Module], session: training.Session) -> None:
     """Norm statistics of the very weights, but of small batches, whose poor ones are to be seen."""
     if session.feed.batch_size < 16:
         return
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
+    with apart():
         feed = make_feed(session.recipe, session.dataset, session.device)
         for model in models:
             recalibrate(model, (feed(step) for step in range(FRESHENED)))

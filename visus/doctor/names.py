@@ -58,9 +58,7 @@ class Names:
         self.roots.append(inner)
         if hasattr(module, "_orig_mod"):
             self.compiled.add(id(inner))
-        prefix = "" if len(self.roots) == 1 else f"{type(inner).__name__}."
-        for name, parameter in inner.named_parameters():
-            self._parameters.setdefault(id(parameter), prefix + name)
+        prefix = self._learn(inner)
         for name, part in inner.named_modules():
             self._modules.setdefault(id(part), (prefix + name) or type(inner).__name__)
 
@@ -71,7 +69,9 @@ class Names:
         """
         if id(weight) in self._parameters or not (weight.is_leaf and weight.requires_grad):
             return self._parameters.get(id(weight))
-        if not self._replaced(weight):
+        for root in self.roots:  # a layer may have been put in on the way
+            self._learn(root)
+        if id(weight) not in self._parameters:
             place = next((f"{path}{at}" for path, part in self._parts()
                           for at in _kept(part, module)), None)  # fmt: skip
             own = [n for n, p in module.named_parameters(recurse=False) if p is weight]
@@ -80,15 +80,12 @@ class Names:
                 self._parameters[id(weight)] = f"{place}.{own[0]}"
         return self._parameters.get(id(weight))
 
-    def _replaced(self, weight: torch.Tensor) -> bool:
-        """Does a network hold this weight now, in a layer that was put there on the way?"""
-        for root in self.roots:
-            for name, p in root.named_parameters():
-                if p is weight:
-                    prefix = "" if root is self.roots[0] else f"{type(root).__name__}."
-                    self._parameters[id(weight)] = prefix + name
-                    return True
-        return False
+    def _learn(self, root: nn.Module) -> str:
+        """Name the parameters that this network holds now; what is put in front of its own names."""
+        prefix = "" if root is self.roots[0] else f"{type(root).__name__}."
+        for name, parameter in root.named_parameters():
+            self._parameters.setdefault(id(parameter), prefix + name)
+        return prefix
 
     def _parts(self) -> Iterable[tuple[str, nn.Module]]:
         for root in self.roots:

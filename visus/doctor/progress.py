@@ -40,6 +40,11 @@ def guess_error(s: Signals) -> float:
     return 1 - s.facts.get("majority", 1.0)
 
 
+def below_guess(guess: float, n: float, errors: float = 3) -> float:
+    """The error under which an answer over n samples is no guess, by so many standard errors."""
+    return guess - errors * math.sqrt(guess * (1 - guess) / n)
+
+
 def floor(s: Signals) -> float:
     """The lowest loss that the targets allow: above zero for soft targets and smoothed labels."""
     return s.median("loss", "floor", 0.0)
@@ -130,6 +135,11 @@ def used_rate(s: Signals) -> float:
 def idle(s: Signals) -> bool:
     """True when a schedule took the rate away early, with much left to learn."""
     return used_rate(s) < 0.12 and learned(s) < 0.85
+
+
+def rested(s: Signals) -> bool:
+    """True when all steps together moved the weights by less than a fiftieth of their size."""
+    return s.last("optimizer", "travel", 1.0) < 0.02
 
 
 def plain(s: Signals) -> bool:

@@ -56,7 +56,7 @@ class Schedule:
         self.spent = dict.fromkeys(PURSES, 0.0)
         self.together = 0.0  # of it, what shares one account
         self.forced = 0.0  # what was done in any case
-        self.level, self._dense, self._light, self._since = 2, 0, 0, 0
+        self.restart(0)
         self._phase, self._seen, self._phases = -1, 0, 0
         self._pass: list[float] | None = None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from visus.doctor.probes.stock import DataLoss
+from visus.doctor.probes.stock import answered
 from visus.doctor.progress import chance, learned
 from visus.doctor.schedule import MULTIPLY, PLAY
 from visus.doctor.shadow import undisturbed
@@ -254,7 +254,6 @@ class Student:
         Of the same inputs and targets as the program's own network. nan where they fit no loss.
         """
         pairs, facts = [self._pair(score) for score, _ in learn + ask], learn[0][1]
-        kind, options = facts["kind"], facts["options"]
         if any(pair is None for pair in pairs) or not pairs:
             return math.nan, 0
         inputs = torch.stack([p[0] for p in pairs if p]) if _alike(pairs) else None
@@ -263,7 +262,7 @@ class Student:
         targets, n = [p[1] for p in pairs if p], len(learn)
         mean, scale = inputs[:n].mean((0, 1)), inputs[:n].std((0, 1)).clamp_min(1e-3)
         inputs = (inputs - mean) / scale
-        net, loss = _plain(inputs.shape[2], kind, targets, options)
+        net, loss = _plain(inputs.shape[2], facts, targets)
         own = list(net.parameters())
         optimizer = torch.optim.Adam(own, lr=3e-3, weight_decay=1e-4, **_fused(own))
         price = PLAY + 3 * MULTIPLY["cpu"] * inputs[0].numel() * 128
@@ -275,7 +274,7 @@ class Student:
                 torch.autograd.backward(loss(net(inputs[k % n]), targets[k % n]))
                 optimizer.step()
         with torch.no_grad():
-            found = [DataLoss(kind, net(x), y, options, None).judged().wrong()
+            found = [answered(facts, net(x), y).wrong()
                      for x, y in zip(inputs[n:], targets[n:], strict=True)]  # fmt: skip
         bad = torch.cat([wrong for wrong in found if wrong is not None])
         return (float(bad.mean()), bad.numel()) if bad.numel() else (math.nan, 0)
@@ -334,9 +333,9 @@ def _alike(pairs: list) -> bool:
     return len({pair[0].shape for pair in pairs}) == 1
 
 
-def _plain(features: int, kind: str, targets: list[torch.Tensor], options: dict) -> tuple[Any, Any]:
+def _plain(features: int, facts: dict, targets: list[torch.Tensor]) -> tuple[Any, Any]:
     """A network of one hidden layer for these targets, and its loss."""
-    y, f = targets[0], torch.nn.functional
+    y, f, kind = targets[0], torch.nn.functional, facts["kind"]
     classes = int(max(int(t.max()) for t in targets)) + 1 if not y.is_floating_point() else 0
     out = classes or (y[0].numel() if y.ndim > 1 else 1)
     with undisturbed():
@@ -346,5 +345,5 @@ def _plain(features: int, kind: str, targets: list[torch.Tensor], options: dict)
             torch.nn.Identity() if y.ndim != 1 or classes else torch.nn.Flatten(0),
         )  # fmt: skip
     if classes or kind == "cross_entropy":
-        return net, partial(f.cross_entropy, **options)
+        return net, partial(f.cross_entropy, **facts["options"])
     return net, f.binary_cross_entropy_with_logits if kind.startswith("binary") else f.mse_loss

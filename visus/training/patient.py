@@ -26,7 +26,7 @@ from visus.training.checkpoint import clones
 from visus.training.evaluate import evaluate
 from visus.training.plan import rate_of
 from visus.training.recipe import Recipe
-from visus.training.seeds import mix
+from visus.training.seeds import apart, mix
 from visus.training.session import Session
 from visus.training.steps import steps
 
@@ -103,7 +103,7 @@ class SessionPatient:
 
     def run(self, steps: int) -> None:
         """Train the fork on, by as many images as `steps` steps of the untreated training see."""
-        with self._apart():
+        with apart():
             self.fork = self.fork or self._build()
             self.due += steps
             for _ in range(max(1, round(self.due * self.ratio)) - self.taken):
@@ -120,14 +120,14 @@ class SessionPatient:
         return world.agree(self._asked(chosen, 2 if few else 4) if world.main else None)
 
     def _asked(self, chosen: Tensor, batches: int) -> tuple[list[float], list[float]]:
-        with self._apart():
+        with apart():
             self._freshen(batches)
             seen = evaluate(self.fork.judged, self.dataset.validation, indices=chosen)
         return seen.errors.double().tolist(), seen.losses.double().tolist()
 
     def cost(self) -> float:
         """Operations of a step of the fork, in steps of the untreated training."""
-        with self._apart():
+        with apart():
             self.fork = self.fork or self._build()
         network = self.fork.model.network
         return operations(self.recipe, network, self.dataset) * self.ratio / self.plain
@@ -154,9 +154,6 @@ class SessionPatient:
         return self.asked.optimizer.rate == "auto" and not chosen
 
     # How a fork is made.
-
-    def _apart(self) -> Any:
-        return torch.random.fork_rng(list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else [])  # fmt: skip
 
     def _build(self) -> Any:
         held = self.begin

@@ -8,6 +8,8 @@ generator state, and a resumed, forked or interrupted run draws what the whole r
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 
 _MASK = (1 << 64) - 1
@@ -34,3 +36,9 @@ def reseed(*parts: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(seed)
+
+
+def apart() -> AbstractContextManager:
+    """What is drawn inside takes nothing from torch's generators, those of accelerators too."""
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    return torch.random.fork_rng(cuda)

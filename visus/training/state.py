@@ -14,6 +14,7 @@ from visus.errors import RunError
 from visus.training.distributed import ALONE, World
 from visus.training.ema import Average
 from visus.training.optimizers import Penalty
+from visus.training.seeds import apart
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -137,9 +138,8 @@ def undisturbed(state: State) -> Iterator[None]:
     modes = {module: module.training for module in state.model.modules()}
     for weight in state.weights:
         weight.grad = None
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(cuda):
+        with apart():
             yield
     finally:
         state.set_precision(precision)

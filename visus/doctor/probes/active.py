@@ -17,7 +17,7 @@ from visus.doctor.probes.called import asks_held_out, asks_thaw, explained, need
 from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.layers import drops
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses, spread
-from visus.doctor.probes.stock import DataLoss
+from visus.doctor.probes.stock import DataLoss, answered
 from visus.doctor.progress import learned, moves
 from visus.doctor.schedule import PLAY
 from visus.doctor.student import Student
@@ -230,7 +230,7 @@ class Trials(Probe):
             return
         for name, tweak in (("own_input", None), ("other_input", _others)):
             played = shadow.play(kept, tweak=tweak)
-            found = DataLoss(facts["kind"], played[1], played[2], facts["options"], None).judged()
+            found = answered(facts, played[1], played[2])
             losses = sample_losses(found) if len(played) > 2 else None
             if losses is not None:
                 self.signals.add("final", name, self.signals.steps, float(losses.mean()))
@@ -260,11 +260,11 @@ class Trials(Probe):
             self.calm[facts["step"]] = float(played[0])
             if len(played) < 3:
                 return None
-            return DataLoss(facts["kind"], played[1], played[2], facts["options"], None).judged()
+            return answered(facts, played[1], played[2])
         target = played[1] if len(played) > 1 else facts["target"]
         if len(played) == 1 and rows is not None:
             target = target[rows]
-        return DataLoss(facts["kind"], played[0], target, facts["options"], None).judged()
+        return answered(facts, played[0], target)
 
     # ------------------------------------------------------------------ training on the copy
     def _study(self, shadow, final: list[torch.Tensor]) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from visus.doctor.progress import chance, driven, idle, learned, long_enough, plateau, untaught
+from visus.doctor.progress import (
+    chance,
+    driven,
+    idle,
+    learned,
+    long_enough,
+    plateau,
+    rested,
+    untaught,
+)
 from visus.doctor.rules import rules
 from visus.doctor.signals import median
 
@@ -24,15 +33,10 @@ def needs_trials(s: Any) -> bool:
     tail = values[-max(len(values) // 10, 5) :]
     if not all(map(math.isfinite, tail)):
         return True
-    if idle(s) or (learned(s) < 0.6 and (driven(s) or _rested(s))):
+    if idle(s) or (learned(s) < 0.6 and (driven(s) or rested(s))):
         return True
     # A loss that is a sum is not on the scale of chance level; what is learned says it then.
     return median(tail) > 0.7 * begin and learned(s) < 0.7 and (plateau(s) or learned(s) < 0.2)
-
-
-def _rested(s: Any) -> bool:
-    """All steps together moved the weights by less than a fiftieth of their size."""
-    return s.last("optimizer", "travel", 1.0) < 0.02
 
 
 # The rules that read experiments ("trial").
@@ -63,7 +67,7 @@ def asks_held_out(s: Any) -> bool:
     return (
         (score < 0.15 and seen >= 2000)
         or (score < 0.3 and ended)
-        or (score < 0.6 and (driven(s) or _rested(s)))
+        or (score < 0.6 and (driven(s) or rested(s)))
     )
 
 

@@ -126,12 +126,16 @@ def floor(found: DataLoss) -> float:
             p = y.float() * (1 - smooth) + smooth / y.shape[1]
             return float(-(p * p.clamp_min(1e-12).log()).sum(1).mean())
         if found.kind == "cross_entropy" and smooth > 0 and found.input.ndim > 1:
-            classes = found.input.shape[1]
-            high, low = 1 - smooth + smooth / classes, smooth / classes
-            return -high * math.log(high) - (classes - 1) * low * math.log(low)
+            return smoothed(smooth, found.input.shape[1])
     except (TypeError, ValueError, RuntimeError):
         return 0.0
     return 0.0
+
+
+def smoothed(smooth: float, classes: int) -> float:
+    """The entropy of a label smoothed by s: its own of K classes with 1 - s + s / K, each other with s / K."""
+    high, low = 1 - smooth + smooth / classes, smooth / classes
+    return -high * math.log(high) - (classes - 1) * low * math.log(low)
 
 
 def classes_of(found: DataLoss) -> torch.Tensor | None:

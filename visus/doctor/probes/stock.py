@@ -87,6 +87,11 @@ class DataLoss:
         return None
 
 
+def answered(facts: dict[str, Any], guess: Any, target: Any) -> DataLoss:
+    """The loss of a kept tape (its `kind` and `options`) over these answers, samples left out not."""
+    return DataLoss(facts["kind"], guess, target, facts["options"], None).judged()
+
+
 class Stock:
     """Batches of predictions and targets (N, ...), detached, until `take` stacks them."""
 

@@ -69,13 +69,9 @@ class Updates(Probe):
     def forward(self, module, tape, grad) -> None:
         if self.host.step > 0 and (tape is None or not grad or not tape.full):
             return
-        for name, p in self._known():
-            if id(p) in self.start or torch.nn.parameter.is_lazy(p):
-                continue
-            if p.numel() <= 1 << 22:
-                self.start[id(p)] = p.detach().clone()
-                if p.ndim >= 2:
-                    self.unread[id(p)] = self.names.parameter(p) or name
+        for name, p in self._note_new():
+            if p.ndim >= 2:
+                self.unread[id(p)] = self.names.parameter(p) or name
 
     def op(self, name, args, kwargs, result) -> None:
         # Which way round a weight is held shows where it is used: x @ W has units as columns.
@@ -105,11 +101,12 @@ class Updates(Probe):
             self.places[new] = self.places[old]
         self._note_new()  # layers may have been replaced in the meantime
 
-    def _note_new(self) -> None:
-        for _, p in self._known():
-            lazy = torch.nn.parameter.is_lazy(p)
-            if id(p) not in self.start and not lazy and p.numel() <= 1 << 22:
-                self.start[id(p)] = p.detach().clone()
+    def _note_new(self) -> list[tuple[str, torch.Tensor]]:
+        """Keep the present state of the parameters not known yet: which these are."""
+        new = [(name, p) for name, p in self._known() if id(p) not in self.start
+               and not torch.nn.parameter.is_lazy(p) and p.numel() <= 1 << 22]  # fmt: skip
+        self.start |= {id(p): p.detach().clone() for _, p in new}
+        return new
 
     def _known(self) -> Iterator[tuple[str, torch.Tensor]]:
         for root in self.names.roots:
@@ -241,6 +238,7 @@ class Updates(Probe):
         for name, p in self._known():
             start = self.start.get(id(p))
             moved = start is not None and start.shape == p.shape and not torch.equal(start, p)
+            moved = moved or id(p) in self.before
             if start is not None and start.shape == p.shape:
                 far, size = far + _norm(p.detach() - start) ** 2, size + _norm(start) ** 2
             total += p.numel()
@@ -248,10 +246,10 @@ class Updates(Probe):
                 "name": self.names.parameter(p) or name, "trainable": p.requires_grad,
                 "optimizer": id(p) in in_optimizer, "gradient": p.grad is not None,
                 "granted": id(p) in self.granted, "asked": id(p) in self.asked,
-                "moved": moved or id(p) in self.before, "tracked": start is not None, "size": p.numel(),
+                "moved": moved, "tracked": start is not None, "size": p.numel(),
                 "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
                 "paid": id(p) in self.paid, "stray": id(p) in self.names.strays,
-                "fresh": not moved and id(p) not in self.before and fresh(p),
+                "fresh": not moved and fresh(p),
             })  # fmt: skip
         facts["parameters"], facts["size"] = rows, total
         foreign = sum(1 for key in in_optimizer if key not in {

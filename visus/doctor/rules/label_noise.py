@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from visus.doctor.progress import (
+    below_guess,
     broken,
     chance,
     diverged,
@@ -20,9 +21,9 @@ from visus.doctor.signals import Signals
 
 @rule(asks=("loss", "trials", "views", "labels"),
       unless=("not-shuffled", "loss-mismatch", "label-invalid", "loss-not-finite", "init-symmetric", "init-too-small",
-               "learning-rate-too-small", "learning-rate-too-large", "parameter-without-gradient", "parameter-not-updated",
-               "relu-dead", "activation-saturated", "regularization-too-strong", "output-range", "gradient-vanishing",
-               "input-not-normalized", "gradient-not-zeroed", "gradient-exploding"))  # fmt: skip
+              "learning-rate-too-small", "learning-rate-too-large", "parameter-without-gradient", "parameter-not-updated",
+              "relu-dead", "activation-saturated", "regularization-too-strong", "output-range", "gradient-vanishing",
+              "input-not-normalized", "gradient-not-zeroed", "gradient-exploding"))  # fmt: skip
 def label_noise(s: Signals) -> Finding | None:
     """Many labels do not belong to their inputs.
 
@@ -183,7 +184,7 @@ def _no_better_than_chance(s: Signals) -> bool:
     guess = guess_error(s)
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
-    return error > guess - 3 * math.sqrt(guess * (1 - guess) / n)
+    return error > below_guess(guess, n)
 
 
 def _sees(s: Signals) -> bool:
@@ -192,13 +193,13 @@ def _sees(s: Signals) -> bool:
     guess = guess_error(s)
     if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
         return False
-    return error < guess - 3 * math.sqrt(guess * (1 - guess) / n)
+    return error < below_guess(guess, n)
 
 
 def _rival_guesses(s: Signals) -> bool:
     # On batches held out the plain network is no better than a guess.
     error, n, guess = s.last("trial", "rival_error"), s.last("trial", "rival_n", 0), guess_error(s)
-    return n >= 100 and guess >= 0.3 and error > guess - 3 * math.sqrt(guess * (1 - guess) / n)
+    return n >= 100 and guess >= 0.3 and error > below_guess(guess, n)
 
 
 def _rival_learns(s: Signals) -> bool:
@@ -220,4 +221,4 @@ def _held_out_learns(s: Signals) -> bool:
         return error < 0.9 * chance(s)
     if guess < 0.3:
         return True
-    return error < guess - 1.5 * math.sqrt(guess * (1 - guess) / n)
+    return error < below_guess(guess, n, 1.5)

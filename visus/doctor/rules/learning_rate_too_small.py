@@ -15,6 +15,7 @@ from visus.doctor.progress import (
     long_enough,
     plain,
     plateau,
+    rested,
     used_rate,
 )
 from visus.doctor.rules import Finding, finding, rule
@@ -65,7 +66,7 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     best = min(higher, key=lambda f: higher[f] if math.isfinite(higher[f]) else math.inf)
     gain, gain_higher = start - same, start - higher[best]
     score, rate = learned(s), median(rates)
-    if s.last("optimizer", "travel", 1.0) < 0.02 and adam_learns(s):
+    if rested(s) and adam_learns(s):
         return _stopped(s, rates)
     if not math.isfinite(gain_higher) or score > 0.2:  # what learns at this pace is only slow
         return None

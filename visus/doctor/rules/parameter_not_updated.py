@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import born_sick, guess_error, learned, untaught
+from visus.doctor.progress import below_guess, born_sick, guess_error, learned, untaught
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.rules.parameter_without_gradient import cleared, layers
 from visus.doctor.signals import Signals
@@ -83,7 +83,7 @@ def _in_vain(s: Signals, random: list[dict]) -> bool:
     own, n, guess = s.last("final", "train_error"), s.last("thaw", "n", 0), guess_error(s)
     if s.facts.get("task") == "regression" or not n:
         return False
-    beyond = guess - 2 * math.sqrt(guess * (1 - guess) / n)
+    beyond = below_guess(guess, n, 2)
     if not min(kept, taught) < beyond:
         # So short a trial teaches nothing, and proves nothing against what was frozen on purpose.
         return not any(r["trainable"] for r in random)
