@@ -179,7 +179,8 @@ listen = view()
 for line in ledgers.ledger(epochs=3)[:60]:
     listen(line)
 print("READY", flush=True)
-time.sleep(30)
+for _ in range(3000):  # short sleeps: a signal just before a sleep is heard after it
+    time.sleep(0.01)
 """
 
 
