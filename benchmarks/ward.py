@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 import warnings
 from collections import Counter
@@ -64,6 +65,7 @@ def observe(number: int) -> dict:
         "peers": {name: sorted(says(tools, s)) for name, says in PEERS.items()},
         "told": [(f["id"], f["confidence"], f["id"] == p.fault) for f in grave if not f["causes"]],
         "learned": learned(s) if s.steps > 3 else 1.0, "overhead": doctor.overhead,
+        "finite": all(map(math.isfinite, s.values("loss", "value"))),
         "seconds": time.perf_counter() - begin, "steps": doctor.steps, "errors": doctor.errors, "crash": crash,
     }  # fmt: skip
 
@@ -80,6 +82,10 @@ def report(rows: list[dict]) -> None:
     print(f"recall of the fault      {recall / max(len(sick), 1):.1%}")
     print(f"precision of all names   {recall / max(named, 1):.1%}")
     print(f"false alarms on healthy  {len(alarms) / max(len(healthy), 1):.1%}")
+    broke = [r["number"] for r in healthy if not r["finite"]]
+    whole = [r for r in healthy if r["finite"]]
+    print(f"  without those whose own loss broke ({broke}): "
+          f"{sum(bool(r['found']) for r in whole) / max(len(whole), 1):.1%}")  # fmt: skip
     print(f"overhead on healthy      median {over[len(over) // 2]:.1%}, worst {over[-1]:.1%}")
     for name in PEERS:
         hit = sum(r["fault"] in r["peers"][name] for r in sick)
