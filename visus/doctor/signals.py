@@ -51,6 +51,12 @@ class Signals:
         """Every place at which `quantity` was measured, in order of first sight."""
         return [place for place, name in self._series if name == quantity]
 
+    def newest(self, places: Iterable[str]) -> None:
+        """Of each signal at these places only the newest value stays."""
+        for key, points in self._series.items():
+            if key[0] in places:
+                del points[:-1]
+
     def after(self, step: int) -> Signals:
         """What was measured of a stage that began after `step` steps, its steps counted from 0."""
         if not step:

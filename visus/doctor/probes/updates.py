@@ -56,7 +56,9 @@ class Updates(Probe):
         self.contributed: dict[int, int] = {}
         self.held: dict[int, torch.Tensor] | None = None
         self.start: dict[int, torch.Tensor] = {}
-        self.unread: dict[int, str] = {}  # first weights not read yet: which way round are they?
+        self.unread: dict[int, str] = {}  # first weights not read yet
+        self.used: dict[int, str] = {}  # by which call: it shows which way round they are
+        self.settled = False  # has a backward followed? Until then first weights may be drawn anew
         self.granted: set[int] = set()  # parameters that had a gradient at some step
         self.asked: set[int] = set()
         self.moved: set[int] = set()
@@ -77,15 +79,26 @@ class Updates(Probe):
         # Which way round a weight is held shows where it is used: x @ W has units as columns.
         weight = args[-1] if args and name in ("matmul", "mm", "addmm", "linear") else None
         if weight is not None and id(weight) in self.unread and weight.ndim == 2:
-            start = self.start[id(weight)]
-            self._shape(self.unread.pop(id(weight)), start if name == "linear" else start.T)
+            self.used.setdefault(id(weight), name)
 
     def _read(self) -> None:
         for key, name in self.unread.items():
+            use = self.used.get(key)
             # Plain tensors outside any module may be anything: only what is used as a weight counts.
-            if not isinstance(self.names.roots[0], Bare):
-                self._shape(name, self.start[key])
+            if use or not isinstance(self.names.roots[0], Bare):
+                self._shape(
+                    name, self.start[key].T if use not in (None, "linear") else self.start[key]
+                )
         self.unread = {}
+
+    def _renew(self) -> None:
+        """The first weights are those of the first backward: a network that was tried once may have
+        been initialized after that. What was measured of it then was another network."""
+        drawn = [(key, p) for p in (p for _, p in self._known()) if (key := id(p)) in self.start
+                 and self.start[key].shape == p.shape and not torch.equal(self.start[key], p)]  # fmt: skip
+        self.start |= {key: p.detach().clone() for key, p in drawn}
+        if drawn:
+            self.signals.newest([layer["place"] for layer in self.signals.layers] + ["input"])
 
     def inherit(self, earlier: Any) -> None:
         """Go on from the probe of the stage before: what it saw taught is not new any more."""
@@ -125,6 +138,9 @@ class Updates(Probe):
     def backward(self, loss, tape) -> None:
         if self.names.strays:  # found in this pass
             self.forward(None, tape, True)
+        if not self.settled and self.host.step == self.host.since:
+            self._renew()
+        self.settled = True
         if self.unread and tape is not None:
             self._read()
         for key, p in self.witness.items():

@@ -8,8 +8,8 @@ from visus.doctor.signals import Signals
 
 
 @rule(asks=("layers", "loss", "trials"),
-      because=("learning-rate-too-large", "input-not-normalized", "init-symmetric", "init-too-large", "loss-not-finite",
-               "regularization-too-strong", "gradient-not-zeroed"))  # fmt: skip
+      because=("learning-rate-too-large", "input-not-normalized", "init-symmetric", "init-too-large", "init-too-small",
+               "loss-not-finite", "regularization-too-strong", "gradient-not-zeroed"))  # fmt: skip
 def relu_dead(s: Signals) -> Finding | None:
     """Most ReLU units of a layer answer zero to every sample.
 
