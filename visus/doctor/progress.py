@@ -45,9 +45,26 @@ def below_guess(guess: float, n: float, errors: float = 3) -> float:
     return guess - errors * math.sqrt(guess * (1 - guess) / n)
 
 
+def beats_guess(s: Signals) -> bool:
+    """True where the training batches, in evaluation mode, show that something is learned for sure:
+    an error below that of a guess, or a loss below that of the best constant answer to these very
+    labels, by three standard errors."""
+    names = ("error", "n", "loss", "loss_error", "level")
+    error, n, loss, off, level = (s.last("final", f"train_{name}") for name in names)
+    return n >= 100 and (error < below_guess(guess_error(s), n) or loss + 3 * off < level)
+
+
 def floor(s: Signals) -> float:
     """The lowest loss that the targets allow: above zero for soft targets and smoothed labels."""
     return s.median("loss", "floor", 0.0)
+
+
+def parts(s: Signals) -> float:
+    """How many times the loss that backward gets goes into that of the data: the number of accumulated
+    steps, where it begins as a part of chance level and the loss of the data does not; else 1."""
+    total, data, base = s.first("loss", "total"), s.first("loss", "data"), chance(s)
+    part = 0 < total < 0.7 * base and data > 0.7 * base and not moves(s)
+    return data / total if part else 1.0
 
 
 def learned(s: Signals) -> float:
@@ -57,7 +74,7 @@ def learned(s: Signals) -> float:
     """
     found: list[float] = []
     base, least = chance(s), floor(s)
-    for value, low in ((end(s), least), (s.last("final", "train_loss"), 0.0)):
+    for value, low in ((parts(s) * end(s), least), (s.last("final", "train_loss"), 0.0)):
         if math.isfinite(value) and base > max(low, 0):
             found.append(1 - (value - low) / (base - low))
     error = s.last("final", "train_error")
@@ -189,4 +206,4 @@ def adam_learns(s: Signals) -> bool:
     if s.facts.get("task") == "regression":
         return n >= 60 and held < 0.8 * own
     error = own * (1 - own) / max(s.last("final", "train_n", 0), 1) + held * (1 - held) / max(n, 1)
-    return n >= 60 and own - held > 3 * math.sqrt(error)
+    return n >= 30 and own - held > 3 * math.sqrt(error)

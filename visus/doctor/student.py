@@ -151,7 +151,7 @@ class Student:
         if not start - best > max(0.03 * abs(start), 2.5 * (start - same)):
             return False
         rates, travel = s.values("optimizer", "rate"), s.last("optimizer", "travel", 1.0)
-        steady = bool(rates) and min(rates) >= 1e-3 * max(rates) and travel <= 0.15
+        steady = bool(rates) and min(rates) >= 1e-3 * max(rates) and travel <= 0.05
         return steady and best < 0.95 * chance(s) and learned(s) <= 0.2
 
     def _long(self) -> bool:
@@ -237,10 +237,10 @@ class Student:
         params = self.shadow.parameters()
         optimizer, rows = self._adam(params, 3e-3), min(32, max(self.rows, 8))
         first = last = math.nan
-        for k in range(self._within(40, 80, self._price(rows))):
+        for k in range(self._within(40, 160, self._price(rows))):
             last = self._step(optimizer, params, self.scores[-1], rows)
             first = last if k == 0 else first
-            if not math.isfinite(last) or last < 0.5 * first:
+            if not math.isfinite(last) or last < 0.6 * first:
                 break  # it can
             if k == 20 and last > 0.99 * first:
                 break  # nothing moves

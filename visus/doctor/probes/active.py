@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.answers import label_ranks, note_answers, recall
 from visus.doctor.probes.called import asks_held_out, asks_thaw, explained, needs_trials
-from visus.doctor.probes.labels import classes_of
 from visus.doctor.probes.layers import drops
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses, spread
 from visus.doctor.probes.stock import DataLoss, answered
@@ -198,7 +198,7 @@ class Trials(Probe):
         if self._evaluated():
             del stores["validation"]
         for which, store in stores.items():
-            n = wrong = total = 0.0
+            n, wrong, parts, tallies = 0.0, 0.0, [], []
             for number, (kept, facts) in enumerate(reversed(store)):
                 part = min(SAMPLES, kept.size()) / max(self.host.scores[-1][0].size(), 1)
                 if n >= ENOUGH or (not self._affords(part) and number):
@@ -207,17 +207,17 @@ class Trials(Probe):
                 bad = found.wrong() if found is not None else None
                 if found is None or bad is None:
                     continue
-                losses = sample_losses(found)
+                parts.append(sample_losses(found))
+                tallies.append(found.tally())
                 recall(self.signals, which, found, bad)
                 n, wrong = n + bad.numel(), wrong + float(bad.sum())
-                total += float(losses.sum()) if losses is not None else math.nan
                 if which == "train":
                     ranks += label_ranks(found)
             if n:
                 step = self.signals.steps
                 self.signals.add("final", f"{which}_n", step, n)
                 self.signals.add("final", f"{which}_error", step, wrong / n)
-                self.signals.add("final", f"{which}_loss", step, total / n)
+                note_answers(self.signals, "final", f"{which}_", step, tallies, parts)
         if len(ranks) >= 12:
             self.signals.add("labels", "wrong_rank", self.signals.steps, sum(ranks) / len(ranks))
             self.signals.add("labels", "wrong_n", self.signals.steps, len(ranks))
@@ -363,32 +363,6 @@ def _others(x: torch.Tensor) -> torch.Tensor:
     return x.roll(1, 0) if x.ndim else x
 
 
-def recall(s: Any, which: str, found: DataLoss, wrong: torch.Tensor) -> None:
-    """Fact `train_recall` or `validation_recall`: right answers and samples by class."""
-    labels = classes_of(found)
-    if labels is None or len(labels) != len(wrong):
-        return
-    counts = s.facts.setdefault(f"{which}_recall", {})
-    for label, bad in zip(labels.tolist(), wrong.tolist(), strict=True):
-        right, n = counts.get(label, (0.0, 0))
-        counts[label] = right + 1 - bad, n + 1
-
-
 def sample_marks(kept: Score) -> list[float]:
     """The fingerprints of the samples that a tape's network was given."""
     return fingerprints(kept.batch.tensor) if kept.batch is not None else []
-
-
-def label_ranks(found: DataLoss) -> list[float]:
-    """For misclassified samples: where the given label ranks among the other classes, 0..1.
-
-    A true confusion has its label as the runner-up (0); a label drawn at random ranks
-    anywhere (mean 0.5). Needs three classes or more.
-    """
-    guess, target = found.input, found.target
-    if found.task != "classification" or guess.ndim != 2 or guess.shape[1] < 4 or target.ndim != 1:
-        return []
-    bad = (guess.argmax(1) != target) & (target >= 0) & (target < guess.shape[1])
-    guess, target = guess[bad], target[bad]
-    above = (guess > guess.gather(1, target[:, None])).sum(1) - 1
-    return (above.float() / (guess.shape[1] - 2)).tolist()

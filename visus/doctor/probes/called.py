@@ -57,18 +57,14 @@ def explained(found: list[dict[str, Any]]) -> bool:
 def asks_held_out(s: Any) -> bool:
     """Can what 120 steps of Adam teach about batches held out still change a finding?
 
-    Wrong labels are suspected where nothing is learned from 2000 samples; steps that were too
+    Wrong labels are suspected where next to nothing is learned from 2000 samples; steps that were too
     short, or a schedule that ended too early, where the weights hardly moved; steps that were too
     long where they drove the weights up.
     """
     rates, score = s.values("optimizer", "rate"), learned(s)
     seen = s.steps * s.median("batch", "size", 0)
     ended = bool(rates) and min(rates) < 1e-3 * max(rates)
-    return (
-        (score < 0.15 and seen >= 2000)
-        or (score < 0.3 and ended)
-        or (score < 0.6 and (driven(s) or rested(s)))
-    )
+    return (score < 0.3 and (ended or seen >= 2000)) or (score < 0.6 and (driven(s) or rested(s)))
 
 
 def asks_thaw(s: Any) -> bool:

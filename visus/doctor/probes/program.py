@@ -12,6 +12,7 @@ from torch import nn
 
 from visus.doctor.names import unwrap
 from visus.doctor.probes import Probe, probes
+from visus.doctor.probes.answers import note_answers
 from visus.doctor.probes.certainty import read_certainty
 from visus.doctor.probes.losses import data_loss
 from visus.doctor.probes.stock import DataLoss
@@ -214,8 +215,8 @@ class Views(Probe):
             which,
             len(marks),
             float(wrong.sum()),
-            float(losses.sum()) if losses is not None else None,
-            float(losses[spread(len(losses))].sum()) if losses is not None else math.nan,
+            losses,
+            found.tally(),
         )
         self.rows.setdefault(self.host.step, []).append(row)
         if which == "validation":
@@ -235,6 +236,9 @@ class Views(Probe):
         return known
 
     def end(self) -> None:
+        self.signals.facts["new_samples"] = len(self.trained) / max(
+            self.read, 1
+        )  # share of those read
         self.signals.facts["few_samples"] = len(self.trained) < min(400, 0.7 * self.read)
         for step, rows in self.rows.items():
             for which in ("train", "validation"):
@@ -243,10 +247,14 @@ class Views(Probe):
                 if n:
                     self.signals.add(which, "n", step, n)
                     self.signals.add(which, "error", step, sum(row[2] for row in kept) / n)
+                    heads = [
+                        math.nan if x is None else float(x[spread(len(x))].sum())
+                        for *_, x, _ in kept
+                    ]
                     few = sum(min(row[1], SAMPLES) for row in kept)
-                    self.signals.add(which, "head", step, sum(row[4] for row in kept) / few)
-                    if all(row[3] is not None for row in kept):
-                        self.signals.add(which, "loss", step, sum(row[3] for row in kept) / n)
+                    self.signals.add(which, "head", step, sum(heads) / few)
+                    *_, losses, tallies = zip(*kept, strict=True)
+                    note_answers(self.signals, which, "", step, tallies, losses)
 
 
 def sample_losses(found: DataLoss) -> torch.Tensor | None:

@@ -69,22 +69,47 @@ class DataLoss:
             "binary" if self.kind in BINARY else "regression" if self.kind in SQUARED else "other"
         )
 
-    def wrong(self) -> torch.Tensor | None:
-        """Error by sample: 0/1 for classes, squared error for numbers; None where undefined."""
+    def named(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The classes that the answers name and the labels, both (N,), or (N, ...) of yes and no."""
         guess, target = self.input, self.target
         if not isinstance(guess, torch.Tensor) or not isinstance(target, torch.Tensor):
             return None
         if self.task == "classification" and guess.ndim == 2:
-            target = target.argmax(1) if target.ndim == 2 else target
-            return (guess.argmax(1) != target).float()
-        if self.task == "binary" and guess.shape == target.shape:
-            limit = 0.0 if self.kind.endswith("logits") else 0.5
-            return ((guess > limit) != (target > 0.5)).float().flatten(1).mean(1) if (
-                guess.ndim > 1) else ((guess > limit) != (target > 0.5)).float()  # fmt: skip
-        if self.task == "regression" and guess.shape == target.shape and guess.ndim:
-            return ((guess - target).float() ** 2).flatten(1).mean(1) if guess.ndim > 1 else (
-                guess - target).float() ** 2  # fmt: skip
+            return guess.argmax(1), target.argmax(1) if target.ndim == 2 else target
+        if self.task == "binary" and guess.shape == target.shape and guess.ndim:
+            return guess > (0.0 if self.kind.endswith("logits") else 0.5), target > 0.5
         return None
+
+    def wrong(self) -> torch.Tensor | None:
+        """Error by sample: 0/1 for classes, squared error for numbers; None where undefined."""
+        guess, target = self.input, self.target
+        if (pair := self.named()) is not None:
+            off = (pair[0] != pair[1]).float()
+        elif not isinstance(guess, torch.Tensor) or not isinstance(target, torch.Tensor):
+            return None
+        elif self.task == "regression" and guess.shape == target.shape and guess.ndim:
+            off = (guess - target).float() ** 2
+        else:
+            return None
+        return off.flatten(1).mean(1) if off.ndim > 1 else off
+
+    def tally(self) -> torch.Tensor | None:
+        """How often each class is named (row 0) and given (row 1): (2, C), or (2, ..., 2) of yes and no.
+
+        Of numbers (3, ...): how many targets, their sum and their sum of squares.
+        """
+        if (pair := self.named()) is None:
+            y = self.target
+            if self.kind != "mse_loss" or not isinstance(y, torch.Tensor) or not y.ndim:
+                return None
+            y = y.detach().double()
+            return torch.stack([torch.full_like(y[0], len(y)), y.sum(0), y.square().sum(0)])
+        if pair[0].dtype == torch.bool:
+            yes = torch.stack([side.sum(0) for side in pair])
+            return torch.stack([len(pair[0]) - yes, yes], -1)
+        classes = self.input.shape[1]
+        known = [side[(side >= 0) & (side < classes)] for side in pair]
+        return torch.stack([side.bincount(minlength=classes) for side in known])
 
 
 def answered(facts: dict[str, Any], guess: Any, target: Any) -> DataLoss:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.doctor.progress import half, hidden, learned, long_enough
+from visus.doctor.progress import half, hidden, learned, long_enough, plateau
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -19,7 +19,9 @@ def activation_saturated(s: Signals) -> Finding | None:
     later half of the watch.
     Cure: normalize the inputs, smaller initial weights (Xavier), a smaller learning rate, batch
     normalization before the activation, or ReLU.
-    Not: the output layer may saturate when it is right; gates of recurrent cells may be closed.
+    Not: the output layer may saturate when it is right; gates of recurrent cells may be closed. A
+    network that learned well in spite of it, or that training drove there and whose loss still falls,
+    gets a remark.
     Source: LeCun et al. 1998, Efficient BackProp; Glorot, Bengio 2010, section 3.
     """
     shares = {
@@ -31,7 +33,9 @@ def activation_saturated(s: Signals) -> Finding | None:
     if worst is None or shares[worst] < 0.6:
         return None
     points = s.series(worst, "saturated")
-    good = long_enough(s) and learned(s) > 0.9
+    # What training drove there, and learns on for all that, is left alone.
+    on = points[0][1] < 0.5 and learned(s) > 0.2 and not plateau(s)
+    good = long_enough(s) and (learned(s) > 0.9 or on)
     return finding(
         "info" if good else "error" if shares[worst] > 0.95 else "warning", 0.9, worst,
         next(step for step, v in points if v > 0.5),

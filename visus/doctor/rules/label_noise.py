@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from visus.doctor.progress import (
+    beats_guess,
     below_guess,
     broken,
     chance,
@@ -13,10 +14,11 @@ from visus.doctor.progress import (
     half,
     learned,
     long_enough,
+    moves,
     plain,
 )
 from visus.doctor.rules import Finding, finding, rule
-from visus.doctor.signals import Signals
+from visus.doctor.signals import Signals, mean, spread
 
 
 @rule(asks=("loss", "trials", "views", "labels"),
@@ -40,7 +42,10 @@ def label_noise(s: Signals) -> Finding | None:
     Cure: look at the samples with the highest loss; check that inputs and labels are shuffled by
     the same permutation; robust losses, label smoothing.
     Not: hard data: there the sure answers are right, and the given label is the runner-up. Where
-    another cause is found it explains the errors, and nothing is said of the labels.
+    another cause is found it explains the errors, and nothing is said of the labels; nor where
+    anything is learned from them for sure: at any evaluation more right answers than by luck (Cohen
+    1960), a lower loss than the best constant answer has, or a loss below chance level on training
+    batches met for the first time; each by three standard errors.
     Source: Northcutt, Jiang, Chuang 2021, Confident learning; Zhang et al. 2017.
     """
     if not plain(s) or not long_enough(s) or diverged(s) or broken(s):
@@ -53,10 +58,7 @@ def label_noise(s: Signals) -> Finding | None:
     arbitrary = rank - 0.6 / math.sqrt(max(n, 1)) > (0.05 if _sure_elsewhere(s, sure) else 0.3)
     ranked = score > 0.25 and (arbitrary or _strewn(s))
     partly = bool(early) or (partly and (ranked or _flat(s, sure, everywhere, n)))
-    seen = s.steps * s.median("batch", "size", 0)
-    nothing = score < 0.15 and last < 0.6 * first and seen >= 2000 and not _held_out_learns(s)
-    nothing = nothing or (score > 0.15 and _no_better_than_chance(s))
-    nothing = nothing or (score < 0.15 and seen >= 2000 and _rival_guesses(s))
+    nothing = _unrelated(s, score)
     if nothing and (_sees(s) or _rival_learns(s)):
         return None  # it, or a plain network, does learn from these labels
     if not partly and not nothing:
@@ -73,6 +75,18 @@ def label_noise(s: Signals) -> Finding | None:
         training_error=error, sure_error=sure, all_error=everywhere, label_rank=rank, learned=score,
         one_batch_first=first, one_batch_last=last,
     )  # fmt: skip
+
+
+def _unrelated(s: Signals, score: float) -> bool:
+    # Nothing is learned that holds for other samples, though one batch can be learned by heart.
+    seen = s.steps * s.median("batch", "size", 0)
+    fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
+    # A few samples by heart look like something learned; squared errors scatter too widely for this.
+    faint = seen >= 2000 and score < 0.3 and s.facts.get("task") in ("classification", "binary")
+    idle = (seen >= 2000 and score < 0.15) or (faint and not beats_guess(s))
+    tried = idle or (faint and s.last("trial", "held_n", 0) >= 100)
+    nothing = fits and tried and not _held_out_learns(s)
+    return nothing or (score > 0.15 and _no_better_than_chance(s)) or (idle and _rival_guesses(s))
 
 
 def certainty(s: Signals) -> tuple[float, float, float, float]:
@@ -178,7 +192,8 @@ def _no_better_than_chance(s: Signals) -> bool:
         return False  # a handful of samples is learned by heart and teaches nothing
     error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
     if s.facts.get("task") == "regression":
-        return n >= 100 and s.facts.get("kind") == "mse_loss" and error > 0.95 * chance(s)
+        level = s.last("final", "validation_level", s.last("validation", "level", chance(s)))
+        return n >= 100 and s.facts.get("kind") == "mse_loss" and error > 0.95 * level
     if n < 100 and learned(s) < 0.15:
         error, n = s.last("final", "train_error"), s.last("final", "train_n", 0)
     guess = guess_error(s)
@@ -188,12 +203,35 @@ def _no_better_than_chance(s: Signals) -> bool:
 
 
 def _sees(s: Signals) -> bool:
-    # Better than a guess on samples held out: labels and inputs do belong together.
-    error, n = s.last("final", "validation_error"), s.last("final", "validation_n", 0)
-    guess = guess_error(s)
-    if s.facts.get("task") not in ("classification", "binary") or n < 100 or guess < 0.3:
+    # Labels and inputs do belong together: at some evaluation more answers fitted their labels than
+    # luck gives, or the loss lay below that of the best constant answer to these very labels; or the
+    # loss of batches never met before fell below chance level. Each by three standard errors.
+    places = [("validation", ""), ("final", "validation_")]
+    return any(_informed(s, place, prefix) for place, prefix in places) or _first_pass_falls(s)
+
+
+def _informed(s: Signals, place: str, prefix: str) -> bool:
+    names = ("n", "error", "luck", "loss", "loss_error", "level")
+    columns = [dict(s.series(place, prefix + name)) for name in names]
+    looks = [[c.get(step, math.nan) for c in columns] for step, n in columns[0].items() if n >= 60]
+    return any(
+        error < below_guess(luck, n) or loss + 3 * off < level
+        for n, error, luck, loss, off, level in looks
+    )
+
+
+def _first_pass_falls(s: Signals) -> bool:
+    """True when the training loss was below chance level before any sample came back.
+
+    Until then each batch is one that the network has not seen: what lowers its loss holds for others
+    too. The later half of these steps; three standard errors of their mean.
+    """
+    again = next((step for step, known in s.series("train", "known") if known > 0), 0)
+    ratio = s.median("loss", "data") / s.median("loss", "total")
+    first = half([v * ratio for step, v in s.series("loss", "value") if step <= again])
+    if len(first) < 10 or moves(s) or s.facts.get("task") not in ("classification", "binary"):
         return False
-    return error < below_guess(guess, n)
+    return mean(first) + 3 * spread(first) / math.sqrt(len(first)) < chance(s)
 
 
 def _rival_guesses(s: Signals) -> bool:

@@ -67,8 +67,7 @@ def learning_rate_too_large(s: Signals) -> Finding | None:
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
     if backward_broke(s) or (born_sick(s) and not broken(s)):
         return None  # a cause does not come after its effect
-    silenced = poor and learned(s) < 0.15 and not broken(s) and _silenced(s)
-    silenced = silenced or (_thinned(s) if poor and not broken(s) else "")
+    silenced = _hushed(s) if poor and not broken(s) and not _tiny(s) else ""
     if silenced and not (grew or better or thrown):
         return _killed(s, silenced)
     if poor and learned(s) < 0.15 and not (grew or better or thrown) and _flung(s):
@@ -102,9 +101,12 @@ def _lower(s: Signals, uphill: float) -> tuple[bool, float, dict[float, float], 
         math.isfinite(gain_lower) and gain_lower > 0.1 * abs(start) and not gain > 0.5 * gain_lower
     )
     # The weights were driven up: worse than at first after 24 steps is no chance.
-    better = better or (same > (1.1 if driven(s) else 1.2) * start and lower[best] < start)
+    # What learns wrong labels by heart gets worse as well: a lower rate must gain something.
+    gains = gain_lower > 0.02 * abs(start)
+    better = better or (gains and same > (1.1 if driven(s) else 1.2) * start)
     better = better or (driven(s) and adam_learns(s))
-    better = better or (same > chance(s) > 1.25 * lower[best] > 0)  # one learns, the other not
+    # One learns, the other not.
+    better = better or (gains and same > chance(s) > 1.25 * lower[best] > 0)
     if s.median("batch", "size", 64) < 16 and learned(s) > 0.2 and uphill < 0.3:
         better = False  # few samples, learned by heart, prove nothing against steps downhill
     return better, best, lower, same
@@ -139,6 +141,10 @@ def _worse(s: Signals) -> bool:
     return not end(s) < begin(s)
 
 
+def _hushed(s: Signals) -> str:
+    return (_silenced(s) if learned(s) < 0.15 else "") or _thinned(s)
+
+
 def _silenced(s: Signals) -> str:
     """The first layer that answered at the beginning and is all but silent at the end."""
     weights, gradient = s.values("optimizer", "weights"), s.values("optimizer", "gradient")
@@ -169,11 +175,15 @@ def _flung(s: Signals) -> bool:
     # The weights moved farther than their own first length (of ordinary size) and grew, to where
     # the output ignores the input, though a plain network learns the same batches.
     weights = s.values("optimizer", "weights")
-    small = any(s.first(layer["place"], "scale", 1.0) < 0.15 for layer in s.layers)
     blind, sighted = s.last("trial", "blind"), s.last("trial", "sighted")
     far = len(weights) > 2 and weights[-1] > weights[0] and s.last("optimizer", "travel") > 1
     known = s.last("trial", "rival_error") < 0.5 * s.last("trial", "own_error")
-    return far and not small and known and abs(blind - sighted) < 1e-4 * abs(sighted)
+    return far and not _tiny(s) and known and abs(blind - sighted) < 1e-4 * abs(sighted)
+
+
+def _tiny(s: Signals) -> bool:
+    # First weights so small that an ordinary step of Adam is far for them.
+    return any(s.first(layer["place"], "scale", 1.0) < 0.15 for layer in s.layers)
 
 
 def _lost(s: Signals) -> Finding:

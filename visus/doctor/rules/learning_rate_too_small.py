@@ -68,13 +68,16 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
     score, rate = learned(s), median(rates)
     if rested(s) and adam_learns(s):
         return _stopped(s, rates)
-    if not math.isfinite(gain_higher) or score > 0.2:  # what learns at this pace is only slow
-        return None
-    hardly = 0.003 if _in_proportion(s, start) else 0.03  # of the loss
+    steady = _in_proportion(s, start)
+    if not math.isfinite(gain_higher) or (score > 0.2 and not steady):
+        return (
+            None  # what learns at this pace is only slow; first weights that stay may know a little
+        )
+    hardly = 0.003 if steady else 0.03  # of the loss
     if gain_higher < hardly * abs(start) or gain_higher < 2.5 * max(gain, 0):
         return None
-    if s.last("optimizer", "travel", 0.0) > 0.15:
-        return None
+    if s.last("optimizer", "travel", 0.0) > 0.05:
+        return None  # the weights went somewhere: what long steps gain on few batches is no proof
     return finding(
         "error" if score < 0.05 else "warning", 0.92, "optimizer", 0,
         f"At a rate of {rate:.3g} the loss went from {begin(s):.4g} to {end(s):.4g}; from the same weights, 24 steps with "

@@ -33,10 +33,10 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
     worst = max(trained, key=lambda p: s.last(p, "norm_ratio", 0))
     stale = median(half(s.values(worst, "norm_ratio")), 0.0) > 0.9  # variances off by 2.5 times
     momentum = s.facts["norms"].get(worst, {}).get("momentum")
-    far = with_running > (1.15 if stale else 1.6) * with_batch + (0.05 if stale else 0.25) * chance(
-        s
-    )
-    if not far and not (stale and _unlearned(momentum, s.steps)):
+    first = _unlearned(momentum, s.steps)
+    factor, part = (1.15, 0.05) if stale or first else (1.6, 0.25)  # less is asked of a known cause
+    far = with_running > factor * with_batch + part * chance(s)
+    if not far and not (stale and first):
         return None
     return finding(
         "error" if with_running > chance(s) else "warning", 0.9, worst, s.steps,

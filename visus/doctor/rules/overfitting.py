@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import plain
+from visus.doctor.progress import guess_error, plain
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals
 
@@ -18,7 +18,7 @@ def overfitting(s: Signals) -> Finding | None:
 
     What: in eval mode the error on validation batches is several times that on training batches, or
     a quarter of all samples higher, and the validation loss has risen well above its lowest value;
-    or it is two fifths of all samples higher, and four times as high.
+    or it is two fifths of all samples higher, and four times as high or all but that of a guess.
     Why: there is more capacity than the samples can fix; what is learned last is noise.
     How: the last recorded training and validation batches, played on a copy in eval mode; the
     difference in standard errors; the course of the validation loss.
@@ -30,7 +30,7 @@ def overfitting(s: Signals) -> Finding | None:
     """
     train, val = s.last("final", "train_error"), s.last("final", "validation_error")
     n_train, n_val = s.last("final", "train_n"), s.last("final", "validation_n")
-    course = s.values("validation", "head")  # of the samples that are played again at the end
+    course = _course(s)
     if not plain(s) or not math.isfinite(train) or not math.isfinite(val) or n_val < 20:
         return None
     course = [v for v in (*course, s.last("final", "validation_loss")) if math.isfinite(v)] or [1.0]
@@ -43,8 +43,10 @@ def overfitting(s: Signals) -> Finding | None:
         known = train < 0.02 and val - train > 0.25 and (rise > 1.05 or len(course) < 4)
         # Not yet by heart, but a quarter of the answers apart, and the loss rises.
         apart = val - train > 0.25 and sure > 4
-        # Most of what it does right on training batches is lost on others.
-        lost = val > 4 * train and val - train > 0.4 and sure > 4
+        # Most of what it does right on training batches, beyond a guess, is lost on others.
+        guess = guess_error(s)
+        lost = val > 4 * train or guess - val < 0.25 * (guess - train) > 0
+        lost = lost and val - train > 0.4 and sure > 4
         found = lost or (wide and known) or ((wide or apart) and rise > 1.15)
     else:
         sure, wide = val / max(train, 1e-12), val > 4 * train
@@ -62,3 +64,13 @@ def overfitting(s: Signals) -> Finding | None:
          "stop where the validation loss is lowest"],
         training_error=train, validation_error=val, loss_rise=rise, standard_errors=sure,
     )  # fmt: skip
+
+
+def _course(s: Signals) -> list[float]:
+    """The validation loss by evaluation, of the samples that are played again at the end.
+
+    Evaluations of which only a small part was seen are left out: other samples, another loss.
+    """
+    n = dict(s.series("validation", "n"))
+    whole = max(n.values(), default=0)
+    return [v for step, v in s.series("validation", "head") if n.get(step, whole) > 0.6 * whole]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import below_guess, born_sick, guess_error, learned, untaught
+from visus.doctor.progress import (
+    beats_guess,
+    below_guess,
+    born_sick,
+    guess_error,
+    learned,
+    untaught,
+)
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.rules.parameter_without_gradient import cleared, layers
 from visus.doctor.signals import Signals
@@ -87,7 +94,7 @@ def _in_vain(s: Signals, random: list[dict]) -> bool:
     if not min(kept, taught) < beyond:
         # So short a trial teaches nothing, and proves nothing against what was frozen on purpose.
         return not any(r["trainable"] for r in random)
-    if taught < beyond < kept:
+    if taught < beyond < kept and not beats_guess(s):
         return False  # only where they were taught was anything learned
     slack = 3 * math.sqrt((kept * (1 - kept) + taught * (1 - taught)) / n)
     return kept - taught < slack or taught > 0.8 * min(kept, own)
