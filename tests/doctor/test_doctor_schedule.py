@@ -25,7 +25,7 @@ TIMED = {("loader", "wait"), ("loader", "share")}  # what the clock says, and is
 def sick(steps=150):
     x, y, xv, yv = digits()
     model = mlp(64, 64, 10)
-    slow = torch.optim.SGD(model.parameters(), lr=1e-5)
+    slow = torch.optim.SGD(model.parameters(), lr=3e-4)
     look = lambda k: validate(model, xv, yv) if k % 50 == 49 else None  # noqa: E731
     fit(model, x, y, optimizer=slow, steps=steps, each=look)
 
@@ -157,6 +157,18 @@ def test_what_the_rates_have_settled_is_not_asked_again():
     tried = rates_tried(doctor)
     assert {"rate x1", "rate x10"} < tried and len(tried) <= 6
     assert not {"rate x0.1", "batch_last", "held_error", "rival_error"} & tried
+
+
+def test_weights_that_went_nowhere_need_no_experiment():
+    torch.manual_seed(0)
+    x, y, *_ = digits()
+    with Doctor() as doctor:
+        model = mlp(64, 64, 10)
+        fit(model, x, y, optimizer=torch.optim.SGD(model.parameters(), lr=1e-6), steps=100)
+    assert doctor.findings[0]["id"] == "learning-rate-too-small"
+    evidence = doctor.findings[0]["evidence"]
+    assert evidence["travel"] < 1e-3 and evidence["loss_last"] > 0.9 * evidence["chance"]
+    assert not rates_tried(doctor)
 
 
 def test_no_experiment_where_its_answer_could_only_be_a_consequence():

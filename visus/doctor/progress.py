@@ -159,6 +159,14 @@ def rested(s: Signals) -> bool:
     return s.last("optimizer", "travel", 1.0) < 0.02
 
 
+def stands(s: Signals) -> bool:
+    """True when all steps together moved the weights by less than a thousandth of their size, and
+    the answers are no better than one that ignores the input."""
+    known = s.facts.get("task") in ("classification", "binary")  # else chance level is but a guess
+    still = known and long_enough(s) and s.last("optimizer", "travel", 1.0) < 1e-3
+    return still and learned(s) < 0.05 and not idle(s)
+
+
 def plain(s: Signals) -> bool:
     """One loss, one optimizer: where words like under- and overfitting have a meaning."""
     return bool(s.facts.get("plain"))

@@ -45,6 +45,11 @@ class Student:
                 break
         return rows, steps
 
+    @property
+    def poor(self) -> bool:
+        """Can the program pay for the smallest experiments only?"""
+        return (self.rows, self.steps) == SIZES[-1]
+
     def _price(self, rows: int) -> float:
         """What one step over `rows` samples costs."""
         return self.host.schedule.price(min(rows / self.batch, 1.0), grad=True) + PLAY

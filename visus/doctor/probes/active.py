@@ -18,7 +18,7 @@ from visus.doctor.probes.called import asks_held_out, asks_thaw, explained, need
 from visus.doctor.probes.layers import drops
 from visus.doctor.probes.program import SAMPLES, fingerprints, sample_losses, spread
 from visus.doctor.probes.stock import DataLoss, answered
-from visus.doctor.progress import learned, moves
+from visus.doctor.progress import adam_learns, learned, moves, rested
 from visus.doctor.schedule import PLAY
 from visus.doctor.student import Student
 from visus.doctor.tape import Recorder, Score
@@ -275,6 +275,11 @@ class Trials(Probe):
             if any(a.shape != b.shape for a, b in zip(self.start, final, strict=False)):
                 self.start = None  # layers were replaced on the way: there is no way back
         student = Student(host, shadow)
+        if student.poor and self.start and rested(s) and asks_held_out(s) and shadow.parameters():
+            # So few samples would hardly tell one rate from another; what Adam teaches they do tell.
+            self._held_out(shadow, student)
+            if adam_learns(s):
+                return
         if self.start:
             shadow.mode(dropout=False)
             for name, value in student.rates(self.start).items():
@@ -288,7 +293,13 @@ class Trials(Probe):
                 s.add("trial", name, 0, value)
         # Whether labels and inputs belong together is asked only where one batch is learned.
         fits = s.last("trial", "batch_last") < 0.6 * s.last("trial", "batch_first")
-        if self.start and fits and asks_held_out(s) and shadow.parameters():
+        if (
+            self.start
+            and fits
+            and asks_held_out(s)
+            and shadow.parameters()
+            and not s.last("trial", "held_n", 0)
+        ):
             self._held_out(shadow, student)
         if not fits and learned(s) < 0.6:
             self._rival(shadow, student)

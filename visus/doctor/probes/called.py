@@ -50,7 +50,7 @@ def explained(found: list[dict[str, Any]]) -> bool:
     """
     sure = {f["id"] for f in found if f["severity"] != "info" and f["confidence"] >= 0.8}
     return bool(sure) and all(
-        sure & {*rules[name].because, *rules[name].unless} for name in READERS
+        sure & {name, *rules[name].because, *rules[name].unless} for name in READERS
     )
 
 

@@ -29,7 +29,8 @@ from visus.doctor.signals import Signals, median
 
 @rule(asks=("loss", "steps", "trials", "updates"),
       because=("input-not-normalized", "init-too-large", "gradient-exploding", "gradient-not-zeroed", "label-invalid",
-               "loss-mismatch", "init-symmetric", "output-range", "not-shuffled", "norm-batch-too-small", "regularization-too-strong"))  # fmt: skip
+               "loss-mismatch", "init-symmetric", "output-range", "not-shuffled", "norm-batch-too-small", "regularization-too-strong"),
+      unless=("learning-rate-too-small",))  # fmt: skip
 def learning_rate_too_large(s: Signals) -> Finding | None:
     """Steps are too long: they raise the loss they are meant to lower.
 

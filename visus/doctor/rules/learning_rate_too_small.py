@@ -8,6 +8,7 @@ from itertools import pairwise
 from visus.doctor.progress import (
     adam_learns,
     begin,
+    chance,
     diverged,
     end,
     idle,
@@ -16,6 +17,7 @@ from visus.doctor.progress import (
     plain,
     plateau,
     rested,
+    stands,
     used_rate,
 )
 from visus.doctor.rules import Finding, finding, rule
@@ -32,8 +34,9 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
 
     What: little was learned, and ten times the rate lowers the loss several times as much.
     Why: the gradient is good for a much longer step than the one taken.
-    How: an experiment on a copy: the first weights trained again over the same batches with 10
-    and more times the rate; the present rate is the control. Where the weights hardly moved:
+    How: where the weights moved by less than a thousandth of their size and the answers are no better
+    than a constant one, that says it. Else an experiment on a copy: the first weights trained again over
+    the same batches with 10 and more times the rate; the present rate is the control. Where the weights hardly moved:
     whether ten times the rate gains ten times as much over three decades. Where they hardly
     moved: 120 steps of Adam, judged on batches held out. Where a schedule stopped them early (the mean
     rate is below an eighth of the highest): whether the loss stands still since. Whether the rate
@@ -47,17 +50,12 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
         return None
     rates = s.values("optimizer", "rate")
     if rates and max(rates) == 0:
-        return finding(
-            "error",
-            0.98,
-            "optimizer",
-            0,
-            "The learning rate is zero.",
-            ["set a learning rate above zero"],
-            rate=0.0,
-        )
+        return finding("error", 0.98, "optimizer", 0, "The learning rate is zero.",
+                       ["set a learning rate above zero"], rate=0.0)  # fmt: skip
     if _warming(s, rates):
         return _still_warming(s, rates)
+    if stands(s):
+        return _standing(s, median(rates))
     stopped = plateau(s) or _by_heart(s) or adam_learns(s)
     if idle(s) and stopped:
         return _stopped(s, rates)
@@ -70,9 +68,7 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
         return _stopped(s, rates)
     steady = _in_proportion(s, start)
     if not math.isfinite(gain_higher) or (score > 0.2 and not steady):
-        return (
-            None  # what learns at this pace is only slow; first weights that stay may know a little
-        )
+        return None  # what learns at this pace is only slow (weights that stay may know a little)
     hardly = 0.003 if steady else 0.03  # of the loss
     if gain_higher < hardly * abs(start) or gain_higher < 2.5 * max(gain, 0):
         return None
@@ -86,6 +82,20 @@ def learning_rate_too_small(s: Signals) -> Finding | None:
         [f"raise the learning rate to about {rate * best:.2g}", "let the schedule decay later"],
         rate=rate, loss_first=begin(s), loss_last=end(s), loss_same_rate=same, loss_higher_rate=higher[best],
         update_over_weight=s.median("optimizer", "update"), travel=s.last("optimizer", "travel"),
+    )  # fmt: skip
+
+
+def _standing(s: Signals, rate: float) -> Finding:
+    # A few hundred steps at a good rate move weights by some percent of their size or more.
+    travel = s.last("optimizer", "travel")
+    factor = 10.0 ** min(max(round(math.log10(0.05 / max(travel, 1e-12))), 1), 6)
+    return finding(
+        "error", 0.92, "optimizer", 0,
+        f"At a rate of {rate:.3g} all {s.steps} steps moved the weights by {travel:.2g} of their size; "
+        f"the loss went from {begin(s):.4g} to {end(s):.4g}, where an answer without the input has {chance(s):.4g}.",
+        [f"raise the learning rate to about {rate * factor:.2g}"],
+        rate=rate, loss_first=begin(s), loss_last=end(s), chance=chance(s),
+        update_over_weight=s.median("optimizer", "update"), travel=travel,
     )  # fmt: skip
 
 
