@@ -63,6 +63,35 @@ def test_an_image_has_no_vote_on_itself():
     assert labels._named(votes, targets).nonzero()[:, 0].tolist() == [4, 9]
 
 
+def test_pixels_vote_beside_features(trained, monkeypatch):
+    """Both spaces together name better than features, and about as well as the better of the two."""
+    session, wrong = trained
+    names = session.dataset.train.names
+
+    def right(space):
+        """Of the images, how many are named rightly, and rightly not."""
+        if space is not None:
+            monkeypatch.setattr(labels, "_spaces", lambda *given: [next(iter(space(*given)))])
+        named = set(labels.suspected(session).names)
+        return float((torch.tensor([name in named for name in names]) == wrong).double().mean())
+
+    spaces = labels._spaces
+    both = right(None)
+    features = right(spaces)
+    pixels = right(lambda *given: list(spaces(*given))[1:])
+    assert both > features and both > pixels - 0.01
+
+
+def test_a_space_that_knows_nothing_has_no_say():
+    """By hand: 9 of 10 right with 4 of the largest class, odds 0.5 / 0.1; at chance all but nothing."""
+    targets = torch.tensor([0] * 4 + [1] * 3 + [2] * 3)
+    votes = torch.nn.functional.one_hot(targets, 3).float()
+    votes[0] = torch.tensor([0.0, 1.0, 0.0])
+    assert labels._weight(votes, targets) == pytest.approx(0.5 / 0.1)
+    votes[:] = torch.tensor([1.0, 0.0, 0.0])
+    assert labels._weight(votes, targets) < 0.01
+
+
 class Cut(BaseException):
     """The run is left here."""
 
@@ -138,15 +167,16 @@ def trial(key: str, gain: float, losses: tuple[float, float]) -> Trial:
 
 
 @pytest.mark.parametrize(
-    ("key", "gain", "losses", "kept"),
+    ("key", "gain", "losses", "precision", "kept"),
     [
-        ("training.quarantine", 0.01, (0.6, 0.3), True),
-        ("training.quarantine", -0.01, (0.6, 0.3), False),  # validation errs more
-        ("training.quarantine", 0.01, (0.6, 0.55), False),  # within the luck of a fork
-        ("loss.label_smoothing", 0.01, (0.6, 0.3), False),  # another loss would mean another thing
+        ("training.quarantine", 0.01, (0.6, 0.3), 0.9, True),
+        ("training.quarantine", -0.01, (0.6, 0.3), 0.9, True),  # of a fork too short to err less
+        ("training.quarantine", 0.01, (0.6, 0.3), 0.6, False),  # too many hard images among them
+        ("training.quarantine", 0.01, (0.6, 0.55), 0.9, False),  # within the luck of a fork
+        ("loss.label_smoothing", 0.01, (0.6, 0.3), 0.9, False),  # that loss means another thing
     ],
 )
-def test_when_the_loss_decides(key, gain, losses, kept):
+def test_when_the_loss_decides(key, gain, losses, precision, kept):
     one = trial(key, gain, losses)
-    _by_loss([one])
+    _by_loss([one], precision)
     assert one.kept is kept

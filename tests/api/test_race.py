@@ -222,7 +222,7 @@ def test_who_wins(run, rival, keys, kept):
 def test_what_leads_early_need_not_lead_late(key, stage, last, kept):
     treatment = Treatment((key,), "why", 0.7, "a", "A", prior=0.7)
     race = racing.Race(treatment, lane([0.99, 0.5, 0.5, 0.5]), stage=stage, last=last)
-    arm = lane([0.99, 0.465, 0.465, 0.465]).arm(treatment.edits, 4.0)
+    arm = lane([0.99, 0.47, 0.47, 0.47]).arm(treatment.edits, 4.0)
     verdict = racing._verdict(race, arm, 180)
     assert verdict.kept is kept
     surer = race.sure * (racing.STAGES[max(1, stage)][-1] / racing.STAGES[last][-1]) ** 0.5

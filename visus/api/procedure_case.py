@@ -299,10 +299,10 @@ class Case(Reading):
         ):  # still, a setting far from what is usual may harm in ways that show late
             return self._treat(name, session, {}, evidence, False, began, live=True, least=ODD, otherwise=decided)  # fmt: skip
         evidence["read"] = decided
-        facts = {}
+        facts: dict[str, Any] = {}
         if "label-noise" in symptoms:
             seen = self._suspects(session)
-            facts["suspects"] = seen.names
+            facts |= {"suspects": seen.names, "precision": seen.precision}
             evidence |= {
                 "suspected labels": len(seen.names),
                 "likely wrong of these": seen.precision,

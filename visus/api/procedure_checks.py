@@ -88,15 +88,17 @@ def _ridge(x: Tensor, goal: Tensor, held: Tensor) -> Tensor:
 def _coarse(images: Any, seed: int) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(mix(seed, _DRAW))
     rows = torch.randperm(len(images), generator=draw)[:IMAGES].sort().values
-    pixels = torch.cat(
-        [
-            nn.functional.adaptive_avg_pool2d(
-                images.batch(part).float() / 255, min(SIDE, *images.batch(part[:1]).shape[2:])
-            )
-            for part in rows.split(256)
-        ]
-    )
-    return pixels.flatten(1), images.targets[rows]
+    return coarse(images, rows), images.targets[rows]
+
+
+def coarse(images: Any, rows: Tensor) -> Tensor:
+    """Pixels in [0, 1] of the images at `rows`, shrunk to at most 16 a side, `(n, D)`."""
+    side = min(SIDE, *images.batch(rows[:1]).shape[2:])
+    shrunk = [
+        nn.functional.adaptive_avg_pool2d(images.batch(part).float() / 255, side)
+        for part in rows.split(256)
+    ]
+    return torch.cat(shrunk).flatten(1)
 
 
 def first_weights(session: Session) -> tuple[str, dict[str, Any]]:

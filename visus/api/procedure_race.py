@@ -35,7 +35,7 @@ from visus.training.session import BEST, RECIPE
 
 FOLDER = "race"  # of the rival, inside the run's
 CLEAR = 0.1  # lead from which the first stage decides, and of a penalty's relief all but the last
-SURE = 2.0  # standard errors of a win at the last stage; at a share t of its reach / sqrt(t)
+SURE = 1.7  # standard errors of a win at the last stage; at a share t of its reach / sqrt(t)
 FEW, SOME, PLAINLY = 200, 500, 10  # images of the first looks; how many times surer these must be
 HOPE = 1.64  # standard errors that what was not looked at yet may better a lead by (one in twenty)
 SPREAD = 0.01  # how far chance moves the difference of two trainings, judged so

@@ -30,6 +30,7 @@ SHORTEST, LONGEST = 20, 400  # steps of a fork: shorter ones prefer whatever lea
 LIVE = 0.35  # a fork of living weights may be so much shorter: it has learned most already
 PLAIN = 0.6  # how much the chart speaks for a treatment that has the budget to itself
 LUCK = 0.1  # how far chance moves the validation loss of a fork of living weights, as a share
+PRECISE = 0.65  # of the suspects are likely to be wrong, from which the loss of a fork may decide
 MOST = 5  # treatments in one contest
 Ask = Callable[[Line], bool]
 
@@ -61,7 +62,7 @@ def treat(
         patient, chosen, steps=steps, budget=budget, spread=spread, late=_deadline(session, budget)
     )
     if live:
-        _by_loss(trials)
+        _by_loss(trials, facts.get("precision", 0.0))
         _reconsider(trials, past)
     kept = next((t for t in trials if t.kept), None)
     if kept:  # in steps of the run as it will be: a network that can do more costs more
@@ -122,23 +123,25 @@ def record(
     return kept if kept and kept.kept else None
 
 
-def _by_loss(trials: list[Trial]) -> None:
-    """Keep a quarantine that validation loss proves, where validation error does not speak against it.
+def _by_loss(trials: list[Trial], precision: float) -> None:
+    """Keep a quarantine that validation loss proves, where validation labels speak for it too.
 
     Of wrong labels a network becomes unsure long before it errs: by heart it learns them at the
     end. The loss shows both; the quarantine changes neither loss nor network, so both arms mean
-    the same by it.
+    the same by it. But a loss falls as well where hard images with right labels are left out, so
+    `precision` of the suspects must be high, as the same vote on validation images measures it.
+    The error of so short a fork, whose weights still follow the new labels, says less than both.
     """
     for trial in trials:
         first, second = trial.control.answers, trial.treated.answers
         whole = [(first[s], second[s]) for s in second if first.get(s) and second[s]]
-        if trial.treatment.keys != {"training.quarantine"} or not whole or not trial.difference:
+        if trial.treatment.keys != {"training.quarantine"} or not whole or precision < PRECISE:
             continue
         rows = [[list(arm.losses) for arm in arms if arm] for arms in zip(*whole, strict=True)]
         gap = paired(rows[0], rows[1], spread=LUCK * trial.control.loss)
-        if gap.better and trial.difference.mean >= 0 and not any(t.kept for t in trials):
+        if gap.better and not any(t.kept for t in trials):
             trial.kept = True
-            trial.reason = f"validation loss {trial.control.loss:.2f} to {trial.treated.loss:.2f}, beyond noise; no more errors"
+            trial.reason = f"validation loss {trial.control.loss:.2f} to {trial.treated.loss:.2f}, beyond noise; {precision:.0%} of the suspects are likely wrong"
 
 
 def _reconsider(trials: list[Trial], past: list[Line]) -> None:
