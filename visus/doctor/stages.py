@@ -15,7 +15,7 @@ from visus.doctor.diagnose import diagnose
 from visus.doctor.probes import Probe, attach
 from visus.doctor.signals import Signals
 
-STAGE = 40  # steps of every optimizer before that make a newcomer's training another stage
+STAGE = 20  # steps of every optimizer before that make a newcomer's training another stage
 
 
 class Stages:

@@ -281,8 +281,9 @@ class Student:
         with torch.no_grad():
             found = [answered(facts, net(x), y).wrong()
                      for x, y in zip(inputs[n:], targets[n:], strict=True)]  # fmt: skip
-        bad = torch.cat([wrong for wrong in found if wrong is not None])
-        return (float(bad.mean()), bad.numel()) if bad.numel() else (math.nan, 0)
+        bad = [wrong for wrong in found if wrong is not None]
+        n = sum(map(len, bad))
+        return (float(torch.cat(bad).mean()), n) if n else (math.nan, 0)
 
     def _pair(self, score: Score) -> tuple[torch.Tensor, torch.Tensor] | None:
         target = score.known(2)  # as a rule it stands on the tape: no pass is needed

@@ -50,6 +50,7 @@ class Layers(Probe):
         tape = self.host.tape
         if not tape.grad or not isinstance(result, torch.Tensor) or not result.is_floating_point():
             return
+        self._unknown()
         if name in ("matmul", "mm", "addmm") and len(args) > 1:
             self._product(args, result)
         elif name == "einsum" and len(args) == 3:
@@ -66,6 +67,13 @@ class Layers(Probe):
                 inside = "Dropout" in type(self.host.path[-1]).__name__
                 self.signals.facts["bare_dropout"] = not inside and rate > 0
                 self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
+
+    def _unknown(self) -> None:
+        # A layer that no network lists, a table of words in a plain dict say: its weights are strays.
+        module = self.host.path[-1] if self.host.path else None
+        if module is not None and not self.names.knows(module):
+            for p in module.parameters(recurse=False):
+                self.names.stray(p, module)
 
     def _product(self, args, result) -> None:
         # x @ W or x @ W.T, W a weight of the program's own: the layer that a linear one would be.

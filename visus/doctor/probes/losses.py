@@ -25,6 +25,10 @@ def from_call(name: str, args: Any, kwargs: dict, value: Any) -> DataLoss:
     place = 2 if name in ("cosine_embedding_loss", "margin_ranking_loss") else 1
     guess = kwargs.get("input", kwargs.get("input1", given[0]))
     target = kwargs.get("target", [*given, None][place])
+    if (
+        name == "multilabel_soft_margin_loss"
+    ):  # the same by another name: the mean over all questions
+        name = "binary_cross_entropy_with_logits"
     return DataLoss("matching" if matches(guess, target) else name, guess, target, rest, value)
 
 

@@ -66,6 +66,7 @@ class Updates(Probe):
         self.paid: set[int] = set()  # parameters whose group had a rate above zero
         self.places: dict[int, str] = {}  # what each optimizer is called
         self.before: set[int] = set()  # parameters that an earlier stage has taught
+        self.frozen: set[int] = set()  # parameters that were no part of the training for a while
 
     # -- the first state of every network, to compare with later; layers may be replaced on the way
     def forward(self, module, tape, grad) -> None:
@@ -154,6 +155,7 @@ class Updates(Probe):
             s.add(self._place(optimizer), "stale", step, float(not self.clean.get(key, True)))
         look = step == self.host.since or self.host.looking
         if look:
+            self.frozen.update(id(p) for _, p in self._known() if not p.requires_grad)
             for group in optimizer.param_groups:
                 self.paid.update(id(p) for p in group["params"] if float(group["lr"]) > 0)
             self._gradients(params, step, self._place(optimizer))
@@ -265,7 +267,7 @@ class Updates(Probe):
                 "moved": moved, "tracked": start is not None, "size": p.numel(),
                 "tried": id(p) in self.tried, "shifted": id(p) in self.moved,
                 "paid": id(p) in self.paid, "stray": id(p) in self.names.strays,
-                "fresh": not moved and fresh(p),
+                "fresh": not moved and fresh(p), "thawed": p.requires_grad and id(p) in self.frozen,
             })  # fmt: skip
         facts["parameters"], facts["size"] = rows, total
         foreign = sum(1 for key in in_optimizer if key not in {

@@ -21,7 +21,8 @@ from visus.doctor.signals import Signals
 def parameter_not_updated(s: Signals) -> Finding | None:
     """Parameters have gradients, but no optimizer changes them.
 
-    What: trainable parameters that received gradients and are in no optimizer, or whose values
+    What: trainable parameters that received gradients and are in no optimizer (those of an earlier
+    stage only if they were frozen and no more are), or whose values
     did not change at any recorded step; or an output layer that is frozen; or layers that are frozen
     before they learned anything; or gradients cleared before each step; or no step at all.
     Why: the layer stays at its random start. Typical: the layer was replaced, or the model
@@ -70,7 +71,7 @@ def parameter_not_updated(s: Signals) -> Finding | None:
     why = _why(names, left, frozen, stray)
     return finding(
         "error" if share > 0.5 and not trained else "warning", 0.93 if left else 0.75, layers([r["name"] for r in names]), 0,
-        f"{len(names)} parameters ({share:.0%} of the weights) {why} and stay at their first values.",
+        f"{len(names)} parameters ({share:.0%} of the weights) {why} and stay as they were.",
         (["keep layers in nn.ModuleList or nn.ModuleDict"] if stray else []) +
         ["make the optimizer from model.parameters() after the model is complete",
          "freeze with requires_grad_(False) what is meant to stay"],
@@ -102,12 +103,14 @@ def _in_vain(s: Signals, random: list[dict]) -> bool:
 
 def _left_out(row: dict) -> bool:
     known = row["trainable"] and row["gradient"] and row["tracked"]
-    return known and not row["optimizer"] and not row["moved"]
+    return known and not row["optimizer"] and (not row["moved"] or row.get("thawed", False))
 
 
 def _why(names: list[dict], left: list[dict], frozen: list[dict], stray: list[dict]) -> str:
     if len(stray) == len(names):
         return "hang in a plain list or dict, which hides them from model.parameters(): they are in no optimizer"
+    if left and all(r.get("thawed") for r in names):
+        return "were frozen when the optimizer was made and are trainable now: they are in no optimizer"
     if left:
         return "are in no optimizer"
     if any(r["fresh"] for r in names) and names is not frozen:
