@@ -273,3 +273,18 @@ def test_a_part_of_the_loss_is_no_sign_of_learning():
                 sgd.zero_grad()
 
     assert learned(watched(accumulated).host.signals) < 0.4  # a quarter of the loss would be 0.75
+
+
+@pytest.mark.parametrize(("running", "named"), [(-1.86, False), (-1.81, False), (0.9, True)])
+def test_a_loss_below_zero_is_judged_by_the_gap(running, named):
+    """Losses weighted by learned variances fall below zero: there 1.6 times a loss is less, not more."""
+    s = Signals()
+    s.facts |= {"plain": True, "task": "classification", "prior_entropy": 2.3,
+                "norms": {"bn": {"momentum": 0.1}}}  # fmt: skip
+    s.steps = 400
+    for step in range(400):
+        s.add("loss", "value", step, 2.3 - step / 100)
+    s.add("bn", "norm_training", 399, 1.0)
+    s.add("switch", "batch", 399, -1.81)
+    s.add("switch", "eval", 399, running)
+    assert bool(rules["norm-train-test-gap"](s)) == named

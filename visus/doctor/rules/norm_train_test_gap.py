@@ -35,7 +35,8 @@ def norm_train_test_gap(s: Signals) -> Finding | None:
     momentum = s.facts["norms"].get(worst, {}).get("momentum")
     first = _unlearned(momentum, s.steps)
     factor, part = (1.15, 0.05) if stale or first else (1.6, 0.25)  # less is asked of a known cause
-    far = with_running > factor * with_batch + part * chance(s)
+    # A loss may be below zero (learned variances): what counts is the gap.
+    far = with_running - with_batch > (factor - 1) * abs(with_batch) + part * abs(chance(s))
     if not far and not (stale and first):
         return None
     return finding(

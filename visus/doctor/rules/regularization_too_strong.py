@@ -45,7 +45,7 @@ def regularization_too_strong(s: Signals) -> Finding | None:
     penalty = median((t / d for t, d in zip(half(s.values("loss", "total")), half(s.values("loss", "data")), strict=False)
                       if d > 0), 1.0)  # fmt: skip
     dropout = s.facts.get("dropout", 0.0)
-    noisy = dropout >= 0.7 and s.median("switch", "train") > 1.1 * s.median("switch", "eval")
+    noisy = dropout >= 0.7 and _above(s.median("switch", "train"), s.median("switch", "eval"))
     strong_start = s.first("loss", "total", 1.0) > 1.5 * s.first("loss", "data", 1.0)
     if pull > 1:
         text, where = (
@@ -69,6 +69,11 @@ def regularization_too_strong(s: Signals) -> Finding | None:
         ["lower the weight decay or the factor of the penalty tenfold", "use dropout of 0.5 or less"],
         decay=decay, pull=pull, penalty=penalty, dropout=dropout, weights_left=shrunk,
     )  # fmt: skip
+
+
+def _above(loss: float, calm: float) -> bool:
+    """Is a loss a tenth above another? (One with learned variances may be below zero.)"""
+    return loss - calm > 0.1 * abs(calm)
 
 
 def _ignored(s: Signals) -> bool:
