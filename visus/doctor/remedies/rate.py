@@ -22,7 +22,7 @@ def rate_usual(chart: Chart) -> Treatment | None:
         return None
     far = abs(log10(times))
     weight = 0.0 if far < 0.65 else min(0.95, 0.5 + 0.2 * far)
-    why = f"the rate is {times:.2g} times what the optimizer usually takes"
+    why = f"the rate is {float(f'{times:.2g}'):g} times what the optimizer usually takes"
     return Treatment((f"optimizer.rate={chart.usual['optimizer.rate']:.4g}",), why, weight)
 
 
