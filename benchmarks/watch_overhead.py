@@ -3,8 +3,9 @@
 A length is seconds of the plain program: its steps are counted off beforehand. Each line holds the
 doctor's own seconds, what it reports as `overhead`, and how much more processor time the whole
 program took than without it (the median over rounds; on a busy machine processor time is steadier
-than the clock, and this measure catches what the doctor's own count may miss). Half of the programs
-are healthy, half have a rate so small that nothing is learned: those pay for the experiments at the end.
+than the clock, and this measure catches what the doctor's own count may miss). A third of the programs
+are healthy; a third have a rate so small that the weights go nowhere, a third ("slow") one at which
+too little is learned: those pay for the experiments at the end.
 
     python benchmarks/watch_overhead.py [--seconds 1 5 20 60] [--rounds 1] [--only NAME] [--no-plain]
 """
@@ -96,7 +97,11 @@ def watched(name: str, steps: int, rate: float) -> tuple[float, float, float]:
     with Doctor() as doctor:
         program(make, shape, batch, steps, rate)
     grave = [f["id"] for f in doctor.findings if f["severity"] != "info"]
-    assert not doctor.errors and bool(grave) == (rate != RATES["healthy"]), (grave, doctor.errors)
+    sick = rate == RATES["sick"]  # at the slow rate a long program learns all the same
+    assert not doctor.errors and (rate == RATES["slow"] or bool(grave) == sick), (
+        grave,
+        doctor.errors,
+    )
     return time.process_time() - busy, doctor.host.clock.spent, doctor.overhead
 
 
