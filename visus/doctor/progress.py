@@ -126,6 +126,19 @@ def plateau(s: Signals) -> bool:
     return last > middle - 0.05 * abs(middle)
 
 
+def relapse(s: Signals) -> tuple[float, float]:
+    """The least loss of a tenth of the training, and that of the last tenth, where the training came
+    well below chance level and then lost more than half of what it had learned; else nan twice."""
+    values, level = [v for v in losses(s) if math.isfinite(v)], chance(s)
+    part = len(values) // 20
+    if part < 5 or not level > 0:
+        return math.nan, math.nan
+    best = min(median(values[k * part : (k + 2) * part]) for k in range(18))
+    last = median(values[-2 * part :])
+    lost = best < 0.6 * level and last > max(1.4 * best, 0.5 * level)
+    return (best, last) if lost else (math.nan, math.nan)
+
+
 def moves(s: Signals, least: float = 1e-3) -> bool:
     """True when something is added to the loss of the data, and weighs more or less with time.
 

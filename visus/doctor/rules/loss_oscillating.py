@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from visus.doctor.progress import chance, learned, losses, plain
+from visus.doctor.progress import chance, learned, losses, plain, relapse
 from visus.doctor.rules import Finding, finding, rule
 from visus.doctor.signals import Signals, median
 
@@ -17,7 +17,8 @@ def loss_oscillating(s: Signals) -> Finding | None:
     """The loss swings up and down instead of falling.
 
     What: three times or more the smoothed loss rises by 0.3 of its chance level and falls
-    again, while the task is not learned.
+    again, while the task is not learned; or it came below 0.6 of chance level and is above half of it,
+    and 1.4 times its best tenth, in the last tenth of the steps.
     Why: steps overshoot the valley and climb the other side; with much momentum the weights
     swing through it for many steps. Progress along the valley is lost.
     How: turning points of the running median of the training loss (nine steps, more where
@@ -37,14 +38,15 @@ def loss_oscillating(s: Signals) -> Finding | None:
     smooth = [median(values[max(i - wide, 0) : i + wide + 1]) for i in range(len(values))]
     noise = median(abs(v - m) for v, m in zip(values, smooth, strict=True))
     swings = turns(smooth, max(0.3 * level, 2.5 * noise))
-    if swings < 3 or learned(s) > 0.5:  # it falls, however it swings
+    best, last = relapse(s)
+    if (swings < 3 and last != last) or learned(s) > 0.5:  # it falls, however it swings
         return None
     tests = list(zip(s.values("step", "before"), s.values("step", "after"), strict=False))
     momentum = next((o["momentum"] for o in s.facts.get("optimizers", [])), 0.0)
     return finding(
         "warning", 0.75, "loss", 0,
-        f"The smoothed loss rose and fell {swings} times by more than 0.3 of its chance level ({level:.3g}) "
-        f"in {len(values)} steps.",
+        f"The smoothed loss rose and fell {swings} times by more than 0.3 of its chance level ({level:.3g}) in {len(values)} steps."
+        if swings >= 3 else f"The loss had come down to {best:.3g} and is {last:.3g} in the end (chance level {level:.3g}): what was learned is lost again.",
         ["lower the learning rate or the momentum", "use larger batches, shuffle the data"],
         swings=swings, chance=level, momentum=momentum,
         steps_uphill=sum(b > a for a, b in tests) / max(len(tests), 1),
