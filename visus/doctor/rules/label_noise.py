@@ -59,7 +59,7 @@ def label_noise(s: Signals) -> Finding | None:
     ranked = score > 0.25 and (arbitrary or _strewn(s))
     partly = bool(early) or (partly and (ranked or _flat(s, sure, everywhere, n)))
     nothing = _unrelated(s, score)
-    if nothing and (_sees(s) or _rival_learns(s)):
+    if nothing and not partly and (_sees(s) or _rival_learns(s)):
         return None  # it, or a plain network, does learn from these labels
     if not partly and not nothing:
         return None
