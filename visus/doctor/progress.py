@@ -45,13 +45,21 @@ def below_guess(guess: float, n: float, errors: float = 3) -> float:
     return guess - errors * math.sqrt(guess * (1 - guess) / n)
 
 
+def beyond_luck(
+    n: float, error: float, guess: float, loss: float, off: float, level: float
+) -> bool:
+    """Is an error over n samples below that of a guess, or a loss, known to `off`, below the `level` of
+    the best constant answer, by three standard errors?"""
+    return error < below_guess(guess, n) or loss + 3 * off < level
+
+
 def beats_guess(s: Signals) -> bool:
     """True where the training batches, in evaluation mode, show that something is learned for sure:
     an error below that of a guess, or a loss below that of the best constant answer to these very
     labels, by three standard errors."""
-    names = ("error", "n", "loss", "loss_error", "level")
-    error, n, loss, off, level = (s.last("final", f"train_{name}") for name in names)
-    return n >= 100 and (error < below_guess(guess_error(s), n) or loss + 3 * off < level)
+    names = ("n", "error", "loss", "loss_error", "level")
+    n, error, *losses = (s.last("final", f"train_{name}") for name in names)
+    return n >= 100 and beyond_luck(n, error, guess_error(s), *losses)
 
 
 def floor(s: Signals) -> float:

@@ -282,8 +282,8 @@ class Student:
             found = [answered(facts, net(x), y).wrong()
                      for x, y in zip(inputs[n:], targets[n:], strict=True)]  # fmt: skip
         bad = [wrong for wrong in found if wrong is not None]
-        n = sum(map(len, bad))
-        return (float(torch.cat(bad).mean()), n) if n else (math.nan, 0)
+        judged = sum(map(len, bad))
+        return (float(torch.cat(bad).mean()), judged) if judged else (math.nan, 0)
 
     def _pair(self, score: Score) -> tuple[torch.Tensor, torch.Tensor] | None:
         target = score.known(2)  # as a rule it stands on the tape: no pass is needed

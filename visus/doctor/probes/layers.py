@@ -50,7 +50,7 @@ class Layers(Probe):
         tape = self.host.tape
         if not tape.grad or not isinstance(result, torch.Tensor) or not result.is_floating_point():
             return
-        self._unknown()
+        self._meet()
         if name in ("matmul", "mm", "addmm") and len(args) > 1:
             self._product(args, result)
         elif name == "einsum" and len(args) == 3:
@@ -68,10 +68,10 @@ class Layers(Probe):
                 self.signals.facts["bare_dropout"] = not inside and rate > 0
                 self.signals.facts["dropout"] = max(self.signals.facts.get("dropout", 0.0), rate)
 
-    def _unknown(self) -> None:
-        # A layer that no network lists, a table of words in a plain dict say: its weights are strays.
-        module = self.host.path[-1] if self.host.path else None
-        if module is not None and not self.names.knows(module):
+    def _meet(self) -> None:
+        # A layer may be one that no network lists, a table of words in a plain dict say, or hold a
+        # weight put in on the way: asked of every layer alike, whatever it does.
+        for module in self.host.path[-1:]:
             for p in module.parameters(recurse=False):
                 self.names.stray(p, module)
 
@@ -87,7 +87,7 @@ class Layers(Probe):
 
     def _weight(self, name, args, kwargs, result) -> None:
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        found = self.names.parameter(weight) or self.names.stray(weight, self.host.path[-1])
+        found = self.names.parameter(weight)
         place = layer_of(found) if found else self.names.module(self.host.path[-1])
         s, step = self.signals, self.host.step
         layer = self.known.get(place)

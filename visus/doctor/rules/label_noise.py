@@ -7,6 +7,7 @@ import math
 from visus.doctor.progress import (
     beats_guess,
     below_guess,
+    beyond_luck,
     broken,
     chance,
     diverged,
@@ -214,10 +215,7 @@ def _informed(s: Signals, place: str, prefix: str) -> bool:
     names = ("n", "error", "luck", "loss", "loss_error", "level")
     columns = [dict(s.series(place, prefix + name)) for name in names]
     looks = [[c.get(step, math.nan) for c in columns] for step, n in columns[0].items() if n >= 60]
-    return any(
-        error < below_guess(luck, n) or loss + 3 * off < level
-        for n, error, luck, loss, off, level in looks
-    )
+    return any(beyond_luck(*look) for look in looks)
 
 
 def _first_pass_falls(s: Signals) -> bool:
