@@ -17,13 +17,14 @@ from visus import training
 from visus.api import procedure_labels as labels
 from visus.api import procedure_treat as treating
 from visus.api.procedure_chart import chart
-from visus.api.procedure_errors import read_errors
+from visus.api.procedure_errors import GAP, doubtful, read_errors
 from visus.api.procedure_record import Record
 from visus.ledger import Line
 
 FIRST, FEWEST, MOST = 0.04, 16, 40  # the first steps that are watched: share, at least, at most
 SURE = 0.5  # confidence from which a finding calls for a trial
 UNLIKE = "training errs far more than validation, and its labels look right: a bad division"
+CONTRADICTED = "training errs no less than validation, and its images look unlike their labels: wrong labels in train"
 DIVISION, QUARANTINE = "split-unrepresentative", "training.quarantine="
 APART, AGAIN = 0.15, 2  # of the run between votes on a quarantine; times
 LAST = 0.8  # share of the run until which a remedy may still help
@@ -50,9 +51,12 @@ class Reading(Record):
             few = session.plan.steps
             return f"a run of {few} steps is too short for its errors to say anything", {}, {}
         epochs = book.select(book.history(self.past), "epoch") + ([now] if now else [])
-        decided, symptoms, evidence = read_errors(epochs, self.checks().get("baseline", {}))
+        baseline = self.checks().get("baseline", {})
+        decided, symptoms, evidence = read_errors(epochs, baseline)
         if "label-noise" in symptoms and self._suspects(session).precision <= SURE:
             decided, symptoms = UNLIKE, {DIVISION: 0.5}
+        elif not symptoms and doubtful(epochs, baseline) and self._contradicted(session):
+            decided, symptoms = CONTRADICTED, {"label-noise": 0.6}
         return decided, symptoms, evidence
 
     def news(self) -> set[str]:
@@ -70,6 +74,11 @@ class Reading(Record):
             known = chart(session, self.asked, symptoms, facts)
             self.reading(decided, symptoms, evidence, session.step, known)
         return decided, symptoms, evidence
+
+    def _contradicted(self, session: training.Session) -> bool:
+        """Whether neighbours contradict far more labels of train than of validation, most of them rightly."""
+        seen = self._suspects(session)
+        return seen.precision > SURE and seen.share - seen.elsewhere > GAP
 
     def _suspects(self, session: training.Session) -> labels.Suspects:
         """The vote on the labels, once a step."""
