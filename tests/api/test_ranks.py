@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,17 +81,36 @@ SICK = {
 }
 
 
+def sick(how: str) -> tuple[str, ...]:
+    return (*SICK[how], "training.epochs=10", "data.validation=0.25", "seed=3")
+
+
+@pytest.fixture(scope="module")
+def treated(tmp_path_factory):
+    """The folder of a sick run of two ranks, by what treats it; trained once."""
+    made: dict[str, Path] = {}
+
+    def run(how: str) -> Path:
+        if how not in made:
+            folder = tmp_path_factory.mktemp(how)
+            process = start(
+                "digits", "--out", str(folder / "two"), cache=folder / "c", more=sick(how)
+            )
+            status, _, err = ended(process)
+            assert status == 0, err[-2000:]
+            made[how] = folder / "two"
+        return made[how]
+
+    return run
+
+
 @pytest.mark.parametrize("how", SICK)
-def test_two_ranks_cure_as_one(tmp_path, how):
+def test_two_ranks_cure_as_one(treated, tmp_path, how):
     """Each takes its part of a fork's batches; the first looks and decides, once, for both."""
-    more = (*SICK[how], "training.epochs=10", "data.validation=0.25", "seed=3")
-    process = start("digits", "--out", str(tmp_path / "two"), cache=tmp_path / "c", more=more)
-    status, _, err = ended(process)
-    assert status == 0, err[-2000:]
-    lines = ledger.read(tmp_path / "two")
+    lines = ledger.read(treated(how))
     (kept,) = [x for x in ledger.select(lines, "trial") if x["kept"]]
     assert bool(kept.get("race")) == (how == "race")
-    alone = visus.train("digits", out=tmp_path / "one", set=[*SETS, *more])
+    alone = visus.train("digits", out=tmp_path / "one", set=[*SETS, *sick(how)])
     (other,) = [x for x in ledger.select(ledger.read(alone.folder), "trial") if x["kept"]]
     assert kept["edits"] == other["edits"]
     assert kept["cost_steps"] == pytest.approx(other["cost_steps"], rel=0.05)
@@ -98,7 +118,43 @@ def test_two_ranks_cure_as_one(tmp_path, how):
     assert error == pytest.approx(alone.metrics["validation_error"], abs=0.03)
     (restart,) = [x for x in lines if x.get("restart")]
     assert ", ".join(kept["edits"]) in restart["notes"][0]
-    assert len({x["name"] for x in ledger.select(lines, "stage")} & {"test"}) == 1
+    names = {x["name"] for x in ledger.select(lines, "stage")}
+    assert {"statistics", "test"} <= names  # the cured network has batch norms
+
+
+def killed(process: subprocess.Popen, seen: Any) -> None:
+    """All ranks at once, without mercy, as soon as `seen()`."""
+    until = time.monotonic() + 90
+    while not seen():
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    for pid in ranks_of(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    ended(process)
+
+
+def ranks_of(process: subprocess.Popen) -> list[int]:
+    """The launcher and what it started, each in a session of its own."""
+    found = [process.pid]
+    for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        found += [int(word) for word in task.read_text().split()]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to find the ranks by")
+def test_ranks_killed_in_a_race_end_with_the_same_weights(treated, tmp_path):
+    """Its half-run rival is lost with them, and the race is run again to the same end."""
+    whole, cut = treated("race"), tmp_path / "cut"
+    process = start("digits", "--out", str(cut), cache=tmp_path / "c", more=sick("race"))
+    killed(process, lambda: (cut / "race" / ledger.NAME).is_file())
+    assert "trial" not in kinds(cut), "the race was over before it was killed"
+    status, _, err = ended(start("--resume", str(cut), cache=tmp_path / "c"))
+    assert status == 0, err[-2000:]
+    one, other = (load_trained(folder).state_dict() for folder in (whole, cut))
+    assert all(one[name].equal(other[name]) for name in one)
+    assert len([x for x in ledger.read(cut) if x["kind"] == "trial" and x["kept"]]) == 1
 
 
 def test_two_ranks_train_on_a_split_that_was_divided_anew(tmp_path):

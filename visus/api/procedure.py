@@ -187,8 +187,7 @@ def _undone(case: Case) -> bool:
 def _end(session: training.Session, case: Case) -> None:
     """Errors are read, then the one look at test, and the numbers the run ends with."""
     start, ledger = time.monotonic(), case.ledger
-    now = _changed(session, case) if session.world.size == 1 else None
-    decided, _, evidence = case.diagnosed(session, now)
+    decided, _, evidence = case.diagnosed(session, _changed(session, case))
     case.stage("errors", decided, evidence, start)
     start, reason = time.monotonic(), "the look at the end of visus train"
     found = look(session.best(), case.dataset, ledger, reason=reason)

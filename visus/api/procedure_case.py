@@ -311,14 +311,16 @@ class Case(Reading):
 
     def _statistics(self, session: training.Session) -> None:
         """Exact statistics for the norms of the finished model, where they prove better."""
-        due = session.finished and session.world.size == 1 and not self.done("statistics")
+        due = session.finished and not self.done("statistics")
         if not due or self.cure == "off" or len(self.dataset.validation) < 20 or not exact.concerned(session.model):  # fmt: skip
             return
         began = time.monotonic()
-        if (count := exact.affordable(session)) < exact.FEW:
+        if (count := self.agreed(lambda: exact.affordable(session))) < exact.FEW:
             self.stage("statistics", f"left out: the time left is enough for {count} images", {}, began)  # fmt: skip
             return
+        # By all ranks: a norm of the user's may take its moments over them. The first decides.
         trial, model = exact.tried(session, count)
+        trial.kept = self.agreed(lambda: trial.kept)
         if trial.kept:
             treating.record(session, self.ledger, [trial], 0.0, self.ask, live=True)
         if trial.kept:  # still, where someone was asked
