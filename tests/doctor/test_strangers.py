@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, grave, mlp, validate  # pyright: ignore[reportMissingImports]
+from clinic import batches, digits, mlp, rounds, validate  # pyright: ignore[reportMissingImports]
 
 
 def scheduler_in_the_batch_loop():
@@ -208,11 +207,4 @@ CAUSES = {
 HEALTHY = [healthy_tiny_batches, healthy_two_optimizers, healthy_cross_validation]
 
 
-@pytest.mark.parametrize("program", CAUSES, ids=lambda p: p.__name__)
-def test_the_cause_comes_first(program):
-    assert grave(program)[:1] == [CAUSES[program]]
-
-
-@pytest.mark.parametrize("program", HEALTHY, ids=lambda p: p.__name__)
-def test_healthy_programs_are_left_alone(program):
-    assert grave(program) == []
+test_the_cause_comes_first, test_healthy_are_left_alone = rounds(CAUSES, HEALTHY)

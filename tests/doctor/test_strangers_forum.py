@@ -14,7 +14,7 @@ from visus.doctor.diagnose import diagnose
 from visus.doctor.signals import Signals
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, fit, grave, mlp, watched  # pyright: ignore[reportMissingImports]
+from clinic import batches, digits, fit, mlp, rounds, watched  # pyright: ignore[reportMissingImports]
 
 
 def loss_made_of_numbers(made=True):
@@ -207,14 +207,7 @@ HEALTHY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("program", SICK, ids=lambda p: p.__name__)
-def test_the_cause_comes_first(program):
-    assert grave(program)[:1] == [SICK[program]]
-
-
-@pytest.mark.parametrize("program", HEALTHY, ids=lambda p: p.__name__)
-def test_healthy_programs_are_left_alone(program):
-    assert grave(program) == []
+test_the_cause_comes_first, test_healthy_are_left_alone = rounds(SICK, HEALTHY)
 
 
 def test_a_layer_replaced_on_the_way_is_no_error_of_the_doctor():

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, grave, mlp  # pyright: ignore[reportMissingImports]
+from clinic import batches, digits, mlp, rounds  # pyright: ignore[reportMissingImports]
 
 
 def pairs(loss, steps=150):
@@ -95,11 +94,4 @@ SICK = {
 HEALTHY = [pairs_drawn_together, pairs_by_their_cosine, variational_weighed]
 
 
-@pytest.mark.parametrize("program", SICK, ids=lambda p: p.__name__)
-def test_the_cause_comes_first(program):
-    assert grave(program)[:1] == [SICK[program]]
-
-
-@pytest.mark.parametrize("program", HEALTHY, ids=lambda p: p.__name__)
-def test_healthy_programs_are_left_alone(program):
-    assert grave(program) == []
+test_the_cause_comes_first, test_healthy_are_left_alone = rounds(SICK, HEALTHY)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import digits, fit, grave, mlp, watched  # pyright: ignore[reportMissingImports]
+from clinic import digits, fit, mlp, rounds, watched  # pyright: ignore[reportMissingImports]
 
 
 def low_and_high():
@@ -129,14 +128,7 @@ CAUSES = {
 HEALTHY = [tuned, frozen_body, distilled, made_anew_for_another_rate, by_turns, ends_free]
 
 
-@pytest.mark.parametrize("program", CAUSES, ids=lambda p: p.__name__)
-def test_the_cause_comes_first(program):
-    assert grave(program)[:1] == [CAUSES[program]]
-
-
-@pytest.mark.parametrize("program", HEALTHY, ids=lambda p: p.__name__)
-def test_healthy_programs_are_left_alone(program):
-    assert grave(program) == []
+test_the_cause_comes_first, test_healthy_are_left_alone = rounds(CAUSES, HEALTHY)
 
 
 def test_a_stage_is_watched_as_if_the_program_began_there():

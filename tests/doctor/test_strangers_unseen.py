@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sick"))
-from clinic import batches, digits, fit, grave, mlp, numbers, watched  # pyright: ignore[reportMissingImports]
+from clinic import batches, digits, fit, mlp, numbers, rounds, watched  # pyright: ignore[reportMissingImports]
 
 
 def learn(net, loss, steps=120, rate=3e-3, size=32, n=1500, then=None):
@@ -325,14 +324,7 @@ HEALTHY = [normalized_with_its_own_numbers, many_numbers, drawn_units_by_hand, d
            rare_but_easy, root_above_zero, judged_by_a_threshold_in_eval_mode, thinned_a_little]  # fmt: skip
 
 
-@pytest.mark.parametrize("program", CAUSES, ids=lambda p: p.__name__)
-def test_the_cause_comes_first(program):
-    assert grave(program)[:1] == [CAUSES[program]]
-
-
-@pytest.mark.parametrize("program", HEALTHY, ids=lambda p: p.__name__)
-def test_healthy_programs_are_left_alone(program):
-    assert grave(program) == []
+test_the_cause_comes_first, test_healthy_are_left_alone = rounds(CAUSES, HEALTHY)
 
 
 def test_looks_go_on_beside_frequent_evaluations():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 
+import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -113,3 +114,20 @@ def watched(program):
 def grave(program):
     """The ids of all warnings and errors about a program, causes first."""
     return [f["id"] for f in watched(program).findings if f["severity"] != "info"]
+
+
+def rounds(sick, healthy):
+    """Two tests: of each program in `sick` its cause is named first, none in `healthy` is accused.
+
+    To be assigned in a test file: `test_the_cause_comes_first, test_healthy_are_left_alone = rounds(SICK, HEALTHY)`.
+    """
+
+    @pytest.mark.parametrize("program", sick, ids=lambda p: p.__name__)
+    def the_cause_comes_first(program):
+        assert grave(program)[:1] == [sick[program]]
+
+    @pytest.mark.parametrize("program", healthy, ids=lambda p: p.__name__)
+    def healthy_are_left_alone(program):
+        assert grave(program) == []
+
+    return the_cause_comes_first, healthy_are_left_alone
