@@ -78,7 +78,10 @@ def carry_out(arm: str, what: Case | str, seed: int, images: Path) -> dict[str, 
     edits += [*OWN.get(case.data, ()), *case.edits, *(known if arm == "oracle" else ())]
     began, clock, status = time.process_time(), time.monotonic(), "done"
     try:
-        with by_chance(seed) if arm == "random" else patch.dict({}, {}), counted() as work:
+        with (
+            by_chance(f"{case.name} {seed}") if arm == "random" else patch.dict({}, {}),
+            counted() as work,
+        ):
             api.train(folder / f"{case.data}.npz", out=folder / "run", set=edits,
                       cure=arm in ("cure", "random", "untouched"))  # fmt: skip
     except errors.VisusError as error:
@@ -129,19 +132,27 @@ def warm_up(images: Path) -> None:
     torch.ones(64, 64) @ torch.ones(64, 64), api, arrays("digits", images)
 
 
-def by_chance(seed: int) -> Any:
-    """Remedies drawn from the whole family, whatever was found, in place of those that fit."""
+@contextmanager
+def by_chance(lot: str) -> Iterator[None]:
+    """Remedies drawn from the whole family, whatever was found, in place of those that fit.
+
+    `lot` draws them, another for each run: with one draw for all recipes of a seed, the place at
+    which a fitting remedy stands in the family's order would decide for all of them.
+    """
+    from visus.api import procedure_race as racing
     from visus.api import procedure_treat as treating
     from visus.doctor.remedies import prescribe
 
-    draw = random.Random(seed)
+    draw = random.Random(lot)
 
     def drawn(chart: Any, *, least: float = 0.5, live: bool = False) -> list[Any]:
         found = prescribe(chart, least=-1.0, live=live)
         draw.shuffle(found)
         return [] if live else found[: treating.MOST]
 
-    return patch.multiple(treating, prescribe=drawn, together=lambda found: None)
+    alone = {"together": lambda found: None}
+    with patch.multiple(treating, prescribe=drawn, **alone), patch.multiple(racing, **alone):
+        yield
 
 
 def table(rows: dict[str, dict[str, Any]], count: int, draw: int = 0) -> str:
