@@ -48,7 +48,7 @@ def compare(module, peer, shape, act, layout=torch.contiguous_format):
     module.double()
     given = x.clone().requires_grad_()
     y = peer(given, module)
-    y = y.relu() if act else y
+    y = getattr(y, act)() if act else y
     expected = [y.detach(), *torch.autograd.grad(y, [given, *module.parameters()], g)]
     for dtype, close in ((torch.float64, 1e-11), (torch.float32, 2e-4)):
         module.to(dtype)
@@ -85,3 +85,72 @@ def test_turned_weights(sample, act):
     module = norm.LayerNorm(sample)
     module.act = act
     compare(module, peer, (5, *sample), act, torch.channels_last)
+
+
+# Long rows: one and two of them, an odd end, from 8 on each written while the next is read, and so long that
+# backward goes over the columns of all rows at once; the last are written past the caches.
+ROWS = [(1, 16384), (2, 16391), (9, 70001), (8, 65536), (1, 490001), (3, 490001), (8, 524288)]
+
+
+@pytest.mark.parametrize("act", [None, "relu", "tanh"])
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+def test_long_rows(shape, act):
+    torch.manual_seed(5)
+    module = norm.LayerNorm(shape[1])
+    module.act = act
+    compare(module, lambda x, m: F.layer_norm(x, shape[1:], m.weight, m.bias), shape, act)
+
+
+@pytest.mark.parametrize("shape", [(9, 66, 33, 35), (3, 64, 90, 91)], ids=str)
+def test_long_turned_rows(shape):
+    torch.manual_seed(6)
+    module = norm.LayerNorm(shape[1:])
+    module.act = "relu"
+    compare(module, lambda x, m: F.layer_norm(x, shape[1:], m.weight, m.bias), shape, "relu", torch.channels_last)  # fmt: skip
+
+
+def results(module, x, g):
+    """y, and the gradients of x and of the parameters."""
+    x = x.clone().requires_grad_()
+    y = module(x)
+    return [y.detach(), *torch.autograd.grad(y, [x, *module.parameters()], g)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(9, 140001), (3, 700001)], ids=str)
+def test_long_rows_in_half_precision(shape, dtype):
+    torch.manual_seed(7)
+    module, (x, g) = norm.LayerNorm(shape[1]), torch.randn(2, *shape).to(dtype)
+    found = results(module, x, g)
+    expected = results(nn.LayerNorm(shape[1]).double(), x.double(), g.double())
+    for a, b, close in zip(found, expected, (0.01, 0.01, 1e-5, 1e-5), strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=close, atol=close * float(1 + b.abs().max()))
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e2, 1e4])
+@pytest.mark.parametrize("shape", [(9, 70001), (3, 490001)], ids=str)
+def test_long_rows_are_as_exact_as_torch(shape, mean):
+    torch.manual_seed(8)
+    x, g = torch.randn(shape) + mean, torch.randn(shape)
+    theirs = nn.LayerNorm(shape[1])
+    exact = results(nn.LayerNorm(shape[1]).double(), x.double(), g.double())
+    for a, b, c in zip(results(norm.LayerNorm(shape[1]), x, g), results(theirs, x, g), exact, strict=True):  # fmt: skip
+        ours, torchs = (float((t.double() - c).abs().max()) for t in (a, b))
+        assert ours <= 2 * torchs + 1e-6 * float(c.abs().max())
+
+
+@pytest.mark.parametrize("shape", [(3, 16384), (9, 70001), (3, 490001)], ids=str)
+def test_long_rows_shared_by_threads(shape):
+    """Also by more threads than there are stretches of columns; twice the same bits."""
+    torch.manual_seed(9)
+    module, (x, g) = norm.LayerNorm(shape[1]), torch.randn(2, *shape)
+    before, one = torch.get_num_threads(), results(module, x, g)
+    try:
+        for threads in (2, 3, 32):
+            torch.set_num_threads(threads)
+            found = results(module, x, g)
+            for a, b, c in zip(found, results(module, x, g), one, strict=True):
+                assert a.equal(b)
+                torch.testing.assert_close(a, c, rtol=1e-5, atol=2e-5)
+    finally:
+        torch.set_num_threads(before)

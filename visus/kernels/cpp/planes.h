@@ -38,6 +38,8 @@ template <class T> struct Planes {
   typedef typename Of<T>::V V;
   static constexpr int L = lanes<A>;
 
+  static constexpr int64_t NEXT = 512 / sizeof(T);  // so far on is asked for where several streams are read from memory
+
   // Ask for what the next cut will read.
   static VISUS_INLINE void soon(const T* p, int64_t ahead) { __builtin_prefetch(p + ahead); }
 
@@ -54,13 +56,20 @@ template <class T> struct Planes {
   // One reading of a tile about k, a number near its mean: n numbers, or in each of four streams `apart`
   // from another where that is not 0. Where k was far off, next to how far the numbers spread, the
   // squares have lost digits: the tile, near by now, is read again about its mean.
-  static VISUS_INLINE void tile(const T* x, int64_t n, int64_t apart, A k, int64_t ahead, Moments& into) {
+  // beside(i): what else is done where the four numbers from i on are read, once
+  struct Alone {
+    VISUS_INLINE void operator()(int64_t) const {}
+  };
+  template <class F> static VISUS_INLINE void tile(const T* x, int64_t n, int64_t apart, A k, int64_t ahead, Moments& into, F beside) {
     const int64_t step = apart ? L : 4 * L, next = apart ? apart : L, count = apart ? 4 * n : n;
     const double inverse = 1.0 / double(count);
     for (int again = 0;; again++, ahead = 0) {
       V d1[4] = {}, d2[4] = {};
       int64_t i = 0;
-      for (; i + step <= n; i += step) VISUS_FOUR { const T* p = x + i + j * next; soon(p, ahead); V d = load(p) - k; d1[j] += d; d2[j] += d * d; }
+      for (; i + step <= n; i += step) {
+        VISUS_FOUR { const T* p = x + i + j * next; soon(p, ahead); V d = load(p) - k; d1[j] += d; d2[j] += d * d; }
+        if (!again) beside(i);
+      }
       for (; i + L <= n; i += L) { V d = load(x + i) - k; d1[0] += d; d2[0] += d * d; }
       if (i < n) { V d = only<A>(load(x + i, int(n - i)) - k, int(n - i)); d1[1] += d; d2[1] += d * d; }
       const double m = total((d1[0] + d1[1]) + (d1[2] + d1[3])), v = total((d2[0] + d2[1]) + (d2[2] + d2[3]));
@@ -76,11 +85,16 @@ template <class T> struct Planes {
   }
   // ahead: how far on the numbers lie that are read next
   static VISUS_APART void moments(const T* x, int64_t s, double& mean, double& var, int64_t ahead = TILE) {
+    moments_beside(x, s, mean, var, Alone(), ahead, ahead > TILE ? ahead : 0);
+  }
+  // beside(i) for i = 0, 4 L, ... up to 4 part(s, 4): another plane's numbers from i on may be written meanwhile
+  template <class F> static VISUS_INLINE void moments_beside(const T* x, int64_t s, double& mean, double& var, F beside, int64_t ahead = TILE, int64_t further = NEXT) {
     Moments all;
     const int64_t apart = part(s, 4);
     auto shift = [&] { return all.count ? A(all.mean) : near(x, s); };
-    for (int64_t i = 0; i < apart; i += TILE / 4) tile(x + i, std::min(TILE / 4, apart - i), apart, shift(), ahead > TILE ? ahead : 0, all);
-    for (int64_t i = 4 * apart; i < s; i += TILE) tile(x + i, std::min(TILE, s - i), 0, shift(), ahead, all);
+    for (int64_t i = 0; i < apart; i += TILE / 4)
+      tile(x + i, std::min(TILE / 4, apart - i), apart, shift(), further, all, [&](int64_t o) VISUS_HERE { beside(4 * (i + o)); });
+    for (int64_t i = 4 * apart; i < s; i += TILE) tile(x + i, std::min(TILE, s - i), 0, shift(), ahead, all, Alone());
     mean = all.mean;
     var = std::max(all.square, 0.0) / double(s);
     if (all.square != all.square) var = all.square;

@@ -1,10 +1,9 @@
 // Layer norms that are no unions of planes: rows of K numbers with a weight for each (LayerNorm;
 // channels-last LayerNorm2d), and the channels of each pixel of contiguous planes (pixels.h).
 #include "pixels.h"
+#include "turn.h"
 
 using namespace visus;
-
-#define VISUS_BLOCK(n) _Pragma("GCC unroll 16") for (int k = 0; k < n; k++)
 
 namespace {
 
@@ -12,9 +11,10 @@ constexpr int64_t SHORT = 2048;    // rows up to here go four at a time
 constexpr int64_t LONG = 16384;    // rows from here on share their columns among the threads
 constexpr int64_t ROUND = 32;      // rows that are summed in the dtype before float64
 constexpr int64_t SOME = 1024;     // columns that are summed in the dtype
-constexpr int64_t TURN = 64;       // rows and columns of a tile that is turned
-constexpr int64_t PIECE = 65536;   // columns of long rows that are written from the last to the first
+constexpr int64_t PIECE = 16384;   // columns of long rows: their weights and the gradients of these stay in L2
 constexpr int64_t NEAR = 256 << 10; // bytes of a row up to which the one after those at work is asked for
+constexpr int64_t LENT = 13 << 20; // bytes of the L3 that a thread can count on
+constexpr int64_t FEW = 8;         // rows from which it pays to write one while the next is read
 
 template <class T, int ACT> struct Rows : Layer<T, ACT> {
   typedef Layer<T, ACT> B;
@@ -35,49 +35,18 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
     }
     if (g && K >= LONG) backward_long(past);
     else if (g) backward_short(past);
-    else if (K >= LONG) forward_long(past);
+    else if (K >= LONG && overlaps()) forward_overlapped(past);
+    else if (K >= LONG) forward_pairs(past);
     else forward_short(past);
     if (a.past) fence();
   }
   void turn(const A*& from, A* into) const {
     if (!from) return;
-    transpose(from, into, a.channels, K / a.channels);
+    Turn<A>::template turn<false>(from, into, a.channels, K / a.channels, threads);
     from = into;
   }
   void back(const A* from, void* into) const {
-    if (into) transpose(from, (A*)into, K / a.channels, a.channels);
-  }
-  // (rows, columns) to (columns, rows), by tiles that stay in the cache and blocks that stay in registers
-  void transpose(const A* from, A* into, int64_t rows, int64_t columns) const {
-    const int64_t across = (columns + TURN - 1) / TURN, tiles = (rows + TURN - 1) / TURN * across;
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (int64_t t = 0; t < tiles; t++) {
-      const int64_t i0 = t / across * TURN, j0 = t % across * TURN, i1 = std::min(rows, i0 + TURN), j1 = std::min(columns, j0 + TURN);
-      int64_t i = i0;
-      for (; i + L <= i1; i += L) {
-        int64_t j = j0;
-        for (; j + L <= j1; j += L) block(from + i * columns + j, columns, into + j * rows + i, rows, Each());
-        one_by_one(from, into, rows, columns, i, i + L, j, j1);
-      }
-      one_by_one(from, into, rows, columns, i, i1, j0, j1);
-    }
-  }
-  static VISUS_INLINE void one_by_one(const A* from, A* into, int64_t rows, int64_t columns, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
-    for (int64_t j = j0; j < j1; j++)
-      for (int64_t i = i0; i < i1; i++) into[j * rows + i] = from[i * columns + j];
-  }
-  // L times L numbers: vectors L / 2 apart by turns, as often as L halves
-  typedef std::make_index_sequence<L> Each;
-  static VISUS_INLINE void block(const A* from, int64_t step, A* into, int64_t apart, Each each) {
-    typedef typename Of<A>::I I;
-    V v[L], w[L];
-    VISUS_BLOCK(L) v[k] = load(from + k * step);
-#pragma GCC unroll 4
-    for (int many = L; many > 1; many /= 2) {
-      VISUS_BLOCK(L / 2) w[2 * k] = zip<V, I, L>(v[k], v[k + L / 2], 0, each), w[2 * k + 1] = zip<V, I, L>(v[k], v[k + L / 2], 1, each);
-      VISUS_BLOCK(L) v[k] = w[k];
-    }
-    VISUS_BLOCK(L) store(into + k * apart, v[k]);
+    if (into) Turn<A>::template turn<true>(from, (A*)into, a.channels, K / a.channels, threads);
   }
 
   // ---- short rows --------------------------------------------------------------------------
@@ -252,7 +221,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
         const V w = number(weight, j, n, 1), b = ACT == NONE ? V{} : number(bias, j, n, 0);
         V sw = fresh ? V{} : P::at(dw + j, n), sb = fresh ? V{} : P::at(db + j, n);
         VISUS_ROWS {
-          P::soon(xr + r * K + j, SOME), P::soon(gr + r * K + j, SOME);
+          P::soon(xr + r * K + j, P::NEXT), P::soon(gr + r * K + j, P::NEXT);
           const V d = P::at(xr + r * K + j, n) - h0[r], xhat = d * s[r] + off[r], e = pulled(P::at(gr + r * K + j, n), xhat, w, b, bend), f = e * w;
           s1[r] += f, s2[r] += f * d;
           sw += e * xhat, sb += e;
@@ -278,6 +247,7 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
       T* into = y + (i + r) * K;
       P::between(t, end, [&](int64_t j, auto n) VISUS_HERE {
         const V w = number(weight, j, n, 1), b = ACT == NONE ? V{} : number(bias, j, n, 0);
+        P::soon(xr + j, P::NEXT), P::soon(gr + j, P::NEXT);
         const V d = P::at(xr + j, n) - h0, e = pulled(P::at(gr + j, n), d * s + off, w, b, bend);
         P::put(into + j, (w * e) * s + (c - d * q), n, past);
       });
@@ -285,17 +255,25 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
   }
 
   // ---- long rows, whose columns the threads share --------------------------------------------------
-  // Two rows at a time: first their sums, then what is written, from those columns back that were
-  // read last and may still be near.
 
-  // f(first column, end) for pieces of the columns of thread t, from the last
+  // f(first column, end) for pieces of the columns of thread t, from the last: what was read last may still be near
   template <class F> void pieces(int64_t t, F f) const {
     const int64_t j0 = edge(t), j1 = edge(t + 1), many = (j1 - j0 + PIECE - 1) / PIECE;
     for (int64_t k = many - 1; k >= 0; k--) f(j0 + k * PIECE, std::min(j1, j0 + (k + 1) * PIECE));
   }
   int64_t edge(int64_t t) const { return t == threads ? K : K / SOME * t / threads * SOME; }
+  // The moments of row i, from those of the parts that threads have
+  void settle(int64_t i, const Moments* part, int64_t step) {
+    Moments all;
+    for (int64_t t = 0; t < threads; t++) {
+      const Moments& m = part[t * step];
+      if (m.count) all.merge(m.count, m.mean, m.square * m.count);
+    }
+    keep(i, all.mean, all.square / all.count);
+  }
 
-  void forward_long(bool past) {
+  // Two rows at a time, so that weights are read once for both.
+  void forward_pairs(bool past) {
     std::unique_ptr<Moments[]> part(new Moments[2 * threads]);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     for (int64_t i0 = 0; i0 < M; i0 += 2) {
@@ -307,41 +285,82 @@ template <class T, int ACT> struct Rows : Layer<T, ACT> {
           P::moments(x + (i0 + r) * K + edge(t), m.count = double(edge(t + 1) - edge(t)), m.mean, m.square);
         }
 #pragma omp single
-      for (int64_t r = 0; r < rows; r++) {
-        Moments all;
-        for (int64_t t = 0; t < threads; t++) { const Moments& m = part[2 * t + r]; all.merge(m.count, m.mean, m.square * m.count); }
-        keep(i0 + r, all.mean, all.square / all.count);
-      }
+      for (int64_t r = 0; r < rows; r++) settle(i0 + r, part.get() + r, 2);
 #pragma omp for schedule(static)
       for (int64_t t = 0; t < threads; t++)
         pieces(t, [&](int64_t j0, int64_t j1) { apply(i0, rows, j0, j1, past); });
     }
   }
 
+  // Or each row is written while the next one is read for its moments: L3, memory and the write go on together,
+  // as long as two rows and the weights stay in L3.
+  bool overlaps() const { return M >= FEW && K * int64_t(sizeof(T)) >= NEAR && K * int64_t(2 * sizeof(T) + 2 * sizeof(A)) <= LENT; }
+
+  void forward_overlapped(bool past) {
+    std::unique_ptr<Moments[]> part(new Moments[threads]);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    for (int64_t i = -1; i < M; i++) {
+#pragma omp for schedule(static)
+      for (int64_t t = 0; t < threads; t++) overlap(i, edge(t), edge(t + 1), part[t], past);
+#pragma omp single
+      if (i + 1 < M) settle(i + 1, part.get(), 1);
+    }
+  }
+  // Writes row i, if there is one, and takes the moments of row i + 1.
+  VISUS_APART void overlap(int64_t i, int64_t j0, int64_t j1, Moments& m, bool past) const {
+    if (i + 1 == M) return apply(i, 1, j0, j1, past);
+    const T* from = x + i * K + j0;
+    m.count = double(j1 - j0);
+    if (i < 0) return P::moments(from + K, j1 - j0, m.mean, m.square);
+    const A *weight = this->weight ? this->weight + j0 : nullptr, *bias = this->bias ? this->bias + j0 : nullptr;
+    const Bend<A> bend = this->bend;
+    T* into = y + i * K + j0;
+    const V h = all(hi[i]), s = all(inverse[i]), off = all(-lo[i] * inverse[i]);
+    P::moments_beside(from + K, j1 - j0, m.mean, m.square, [&](int64_t o) VISUS_HERE {
+      constexpr std::integral_constant<int, L> n;
+      VISUS_FOUR {
+        const int64_t at = o + j * L;
+        const V w = number(weight, at, n, 1), b = number(bias, at, n, 0);
+        P::put(into + at, act<ACT>(((P::at(from + at, n) - h) * s + off) * w + b, bend), n, past);
+      }
+    });
+    apply(i, 1, j0 + 4 * P::part(j1 - j0, 4), j1, past);
+  }
+
+  // The sums of a group of rows, then their dx. A group is two rows where these, the weights and their gradients stay
+  // in L3; else all rows, so that x and its gradient come from memory twice, but weights and theirs once.
   void backward_long(bool past) {
-    std::unique_ptr<double[]> part(new double[4 * threads]);
+    const int64_t group = K * int64_t(4 * sizeof(T) + 3 * sizeof(A)) <= LENT ? 2 : M, many = 2 * std::min(M, group);
+    std::unique_ptr<double[]> part(new double[many * threads]), sum(new double[many]);
     std::unique_ptr<A[]> room(new A[(a.dweight && !a.channels ? 0 : K) + (a.dbias && !a.channels ? 0 : K)]);
     A *dw = a.dweight && !a.channels ? (A*)a.dweight : room.get(), *db = a.dbias && !a.channels ? (A*)a.dbias : dw == room.get() ? dw + K : room.get();
-    double sum[4];
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    for (int64_t i0 = 0; i0 < M; i0 += 2) {
-      const bool two = i0 + 2 <= M;
+    for (int64_t i0 = 0; i0 < M; i0 += group) {
+      const int64_t i1 = std::min(M, i0 + group);
 #pragma omp for schedule(static)
-      for (int64_t t = 0; t < threads; t++) {
-        double* into = part.get() + 4 * t;
-        std::fill(into, into + 4, 0.0);
-        if (two) sums<2>(i0, edge(t), edge(t + 1), dw, db, i0 == 0, into); else sums<1>(i0, edge(t), edge(t + 1), dw, db, i0 == 0, into);
-      }
+      for (int64_t t = 0; t < threads; t++) sums_of(i0, i1, t, dw, db, part.get() + many * t);
 #pragma omp single
-      for (int k = 0; k < 4; k++) {
+      for (int64_t k = 0; k < many; k++) {
         sum[k] = 0;
-        for (int64_t t = 0; t < threads; t++) sum[k] += part[4 * t + k];
+        for (int64_t t = 0; t < threads; t++) sum[k] += part[many * t + k];
       }
 #pragma omp for schedule(static)
       for (int64_t t = 0; t < threads; t++)
-        pieces(t, [&](int64_t j0, int64_t j1) { write(i0, two ? 2 : 1, j0, j1, sum, past); });
+        pieces(t, [&](int64_t j0, int64_t j1) {
+          for (int64_t i = i1 - 1; i >= i0; i--) write(i, 1, j0, j1, &sum[2 * (i - i0)], past);
+        });
     }
     if (a.channels) back(dw, a.dweight), back(db, a.dbias);
+  }
+  // Of rows i0 to i1, in the columns of thread t
+  void sums_of(int64_t i0, int64_t i1, int64_t t, A* dw, A* db, double* into) const {
+    std::fill(into, into + 2 * (i1 - i0), 0.0);
+    for (int64_t j0 = edge(t); j0 < edge(t + 1); j0 += PIECE) {
+      const int64_t j1 = std::min(edge(t + 1), j0 + PIECE);
+      int64_t i = i0;
+      for (; i + 2 <= i1; i += 2) sums<2>(i, j0, j1, dw, db, i == 0, into + 2 * (i - i0));
+      if (i < i1) sums<1>(i, j0, j1, dw, db, i == 0, into + 2 * (i - i0));
+    }
   }
 };
 
