@@ -1,5 +1,6 @@
 """Suspected labels midway: a vote of neighbours, against labels that were planted wrong."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from visus.api.procedure_case import Case
 from visus.api.procedure_errors import read_errors
 from visus.api.procedure_treat import _by_loss
 from visus.data import prepare
+from visus.data.images import ImageSet
 from visus.doctor.remedies import Treatment
 from visus.doctor.trials import Answers, Arm, Difference, Trial
 from visus.training import Session, load_recipe
@@ -48,6 +50,28 @@ def test_what_is_named_is_what_was_planted(trained):
     assert seen.share == pytest.approx(float(named.double().mean()))
     # What validation says of the precision, it says without knowing what was planted.
     assert seen.precision == pytest.approx(hits / float(named.sum()), abs=0.1)
+
+
+@pytest.mark.parametrize("affords", [True, False])
+def test_of_images_that_stand_class_by_class_all_classes_vote(trained, monkeypatch, affords):
+    """A few vote, and name what is wrong; on all of train where the run affords it."""
+    session, wrong = trained
+    whole = session.dataset
+    rows = whole.train.targets.argsort(stable=True).tolist()
+    train = ImageSet(
+        whole.train._store,
+        [whole.train._rows[i] for i in rows],
+        whole.train.targets[rows],
+        [whole.train.names[i] for i in rows],
+    )
+    monkeypatch.setattr(session, "dataset", replace(whole, train=train))
+    monkeypatch.setattr(labels, "PART", 1.0 if affords else 0.0)
+    named = set(labels.suspected(session, 400).names)
+    hits = {name for name, false in zip(whole.train.names, wrong.tolist(), strict=True) if false}
+    voters = {train.names[i] for i in torch.arange(400) * len(rows) // 400}
+    asked = hits if affords else hits & voters
+    assert len(named & hits) > 0.85 * len(asked) and len(named & hits) > 0.7 * len(named)
+    assert affords or named <= voters
 
 
 def test_an_image_has_no_vote_on_itself():

@@ -32,7 +32,9 @@ from visus.training.tasks import make_task
 
 NEIGHBOURS = 20  # that vote on an image
 TIMES = 2  # votes for another class for each vote for the label, from which it is suspected
-MOST = 5000  # images of train that are judged
+FEW, MOST = 2000, 5000  # images of train that vote: where little speaks for it, and else
+SURE, MORE = 0.5, 0.08  # of the named are likely wrong; more of train than of validation are named
+PART = 0.05  # of the run's work that judging all of train may cost
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,45 @@ class Suspects:
         """How many of the named are likely to be wrong: what validation has not of its own."""
         return max(0.0, 1.0 - self.elsewhere / self.share) if self.share else 0.0
 
+    @property
+    def likely(self) -> bool:
+        """Whether most of the named are likely to be wrong."""
+        return self.precision > SURE
 
-def suspected(session: Session) -> Suspects:
+    @property
+    def many(self) -> bool:
+        """Whether they are, and far more of train is named than of validation."""
+        return self.likely and self.share - self.elsewhere > MORE
+
+
+def suspected(session: Session, voters: int = MOST) -> Suspects:
     """Training images whose neighbours contradict their label.
+
+    So many of train vote, evenly spread, as folders stand class by class. They are asked about
+    first; where most of the named are likely to be wrong, all of train is, if the run affords it.
+    """
+    train = session.dataset.train
+    if make_task("auto", session.dataset).name != "classification":
+        return Suspects([], 0.0, 0.0)
+    many = min(voters, len(train))
+    electors = torch.arange(many) * len(train) // max(1, many)
+    found = _asked(session, electors, electors)
+    work = 3 * session.plan.steps * session.feed.batch_size  # backward counts twice
+    if len(electors) == len(train) or not found.likely or len(train) > PART * work:
+        return found
+    return _asked(session, torch.arange(len(train)), electors)
+
+
+def _asked(session: Session, rows: Tensor, electors: Tensor) -> Suspects:
+    """The vote of `electors` on the images `rows` of train, which hold them, and on validation.
 
     What is in quarantine already is asked about again, but has no vote.
     """
     dataset, apart = session.dataset, set(session.recipe.training.quarantine)
-    if make_task("auto", dataset).name != "classification":
-        return Suspects([], 0.0, 0.0)
-    rows = torch.arange(min(MOST, len(dataset.train)))
     held = judges(dataset, session.recipe.seed)
     targets, classes = dataset.train.targets[rows], len(dataset.classes)
-    voters = torch.tensor([n for n in rows.tolist() if dataset.train.names[n] not in apart])
+    at = torch.searchsorted(rows, electors)  # where the electors stand among the rows
+    voters = at[[dataset.train.names[n] not in apart for n in electors.tolist()]]
     place = torch.full((len(rows),), -1).index_copy(0, voters, torch.arange(len(voters)))
     truth = dataset.validation.targets[held]
     votes: list[Any] = [0.0, 0.0]  # of train, of validation
@@ -71,7 +99,7 @@ def suspected(session: Session) -> Suspects:
         votes[0] += weight * _votes(own, *electorate, place)
         votes[1] += weight * there
     named, beside = _named(votes[0], targets), _named(votes[1], truth)
-    names = [dataset.train.names[i] for i in named.nonzero()[:, 0].tolist()]
+    names = [dataset.train.names[i] for i in rows[named].tolist()]
     return Suspects(names, float(named.double().mean()), float(beside.double().mean()))
 
 

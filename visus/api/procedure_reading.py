@@ -17,7 +17,7 @@ from visus import training
 from visus.api import procedure_labels as labels
 from visus.api import procedure_treat as treating
 from visus.api.procedure_chart import chart
-from visus.api.procedure_errors import GAP, doubtful, read_errors
+from visus.api.procedure_errors import doubtful, read_errors
 from visus.api.procedure_record import Record
 from visus.ledger import Line
 
@@ -53,7 +53,7 @@ class Reading(Record):
         epochs = book.select(book.history(self.past), "epoch") + ([now] if now else [])
         baseline = self.checks().get("baseline", {})
         decided, symptoms, evidence = read_errors(epochs, baseline)
-        if "label-noise" in symptoms and self._suspects(session).precision <= SURE:
+        if "label-noise" in symptoms and not self._suspects(session).likely:
             decided, symptoms = UNLIKE, {DIVISION: 0.5}
         elif not symptoms and doubtful(epochs, baseline) and self._contradicted(session):
             decided, symptoms = CONTRADICTED, {"label-noise": 0.6}
@@ -76,9 +76,13 @@ class Reading(Record):
         return decided, symptoms, evidence
 
     def _contradicted(self, session: training.Session) -> bool:
-        """Whether neighbours contradict far more labels of train than of validation, most of them rightly."""
-        seen = self._suspects(session)
-        return seen.precision > SURE and seen.share - seen.elsewhere > GAP
+        """Whether neighbours contradict far more labels of train than of validation, most of them rightly.
+
+        Little speaks for it, so a few of a large data set are asked first.
+        """
+        large = len(self.dataset.train) > labels.FEW
+        first = self.agreed(lambda: labels.suspected(session, labels.FEW)) if large else None
+        return (first is None or first.many) and self._suspects(session).many
 
     def _suspects(self, session: training.Session) -> labels.Suspects:
         """The vote on the labels, once a step."""
@@ -102,7 +106,7 @@ class Reading(Record):
             return False
         began, seen = time.monotonic(), self._suspects(session)
         held, names = set(session.recipe.training.quarantine), set(seen.names)
-        edits = labels.quarantine(session, seen) if seen.precision > SURE and names != held else []
+        edits = labels.quarantine(session, seen) if seen.likely and names != held else []
         said = f"{len(names - held)} more labels are suspected, {len(held - names)} are no longer"
         numbers = {"step": session.step, "suspected labels": len(names), "likely wrong of these": seen.precision}  # fmt: skip
         self.stage("suspects", said if edits else "the suspected labels stay", numbers | {"edits": edits}, began)  # fmt: skip
