@@ -16,10 +16,10 @@ from visus.api.procedure_case import Case
 from visus.api.procedure_errors import read_errors
 from visus.api.procedure_treat import _by_loss
 from visus.data import prepare
-from visus.data.images import ImageSet
 from visus.doctor.remedies import Treatment
 from visus.doctor.trials import Answers, Arm, Difference, Trial
 from visus.training import Session, load_recipe
+from visus.training.selection import Part, evenly
 
 SETS = ["model=cnn", "model.width=8", "model.stages=2", "training.threads=1", "training.precision=float32",
         "training.epochs=4", "seed=3"]  # fmt: skip
@@ -57,18 +57,12 @@ def test_of_images_that_stand_class_by_class_all_classes_vote(trained, monkeypat
     """A few vote, and name what is wrong; on all of train where the run affords it."""
     session, wrong = trained
     whole = session.dataset
-    rows = whole.train.targets.argsort(stable=True).tolist()
-    train = ImageSet(
-        whole.train._store,
-        [whole.train._rows[i] for i in rows],
-        whole.train.targets[rows],
-        [whole.train.names[i] for i in rows],
-    )
+    train = Part(whole.train, whole.train.targets.argsort(stable=True))
     monkeypatch.setattr(session, "dataset", replace(whole, train=train))
     monkeypatch.setattr(labels, "PART", 1.0 if affords else 0.0)
     named = set(labels.suspected(session, 400).names)
     hits = {name for name, false in zip(whole.train.names, wrong.tolist(), strict=True) if false}
-    voters = {train.names[i] for i in torch.arange(400) * len(rows) // 400}
+    voters = {train.names[i] for i in evenly(len(train), 400).tolist()}
     asked = hits if affords else hits & voters
     assert len(named & hits) > 0.85 * len(asked) and len(named & hits) > 0.7 * len(named)
     assert affords or named <= voters

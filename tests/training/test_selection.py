@@ -8,7 +8,7 @@ import torch
 
 from visus.errors import RecipeError
 from visus.training import Session, load_recipe
-from visus.training.selection import balanced, class_weights, trusted
+from visus.training.selection import balanced, class_weights, evenly, trusted
 
 TINY = [
     "model=cnn",
@@ -35,6 +35,30 @@ def test_balanced_draws_every_class_equally_often():
     assert set(counts.tolist()) == {int((images.targets == 0).sum())}
     assert set(drawn.names) == set(images.names)
     assert torch.equal(drawn.batch(torch.tensor([3])), images.batch(drawn.rows[3:4]))
+
+
+@pytest.mark.parametrize(("n", "most"), [(0, 5), (1, 5), (5, 5), (7, 5), (1001, 128)])
+def test_a_few_are_evenly_spread(n, most):
+    rows = evenly(n, most)
+    assert len(rows) == min(n, most) and rows.unique().equal(rows)
+    if n > most:
+        gaps = rows.diff()
+        assert rows[0] == 0 and rows[-1] >= n - n / most - 1
+        assert int(gaps.max() - gaps.min()) <= 1
+
+
+def test_a_data_driven_init_sees_all_classes():
+    """Of images that stand class by class, as folders do."""
+    data = tiny_data.blobs(n=900)
+    order = data.train.targets.argsort(stable=True)
+    images, seen = tiny_data.Images(data.train.pixels[order], data.train.targets[order]), []
+    images.batch = lambda rows: seen.append(rows) or data.train.batch(order[rows])  # type: ignore
+    Session(
+        load_recipe(None, [*TINY, "init=data"]),
+        tiny_data.Tiny(images, data.validation, data.classes),
+    )
+    counts = [torch.bincount(images.targets[rows], minlength=len(data.classes)) for rows in seen]
+    assert any(int(rows.sum()) == 128 and int(rows.min()) > 30 for rows in counts), counts
 
 
 def test_weights_make_all_classes_count_alike():

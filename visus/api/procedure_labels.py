@@ -27,7 +27,7 @@ from visus.api.procedure_checks import coarse
 from visus.errors import RecipeError
 from visus.training import Session, evaluate
 from visus.training.patient import judges
-from visus.training.selection import trusted
+from visus.training.selection import evenly, trusted
 from visus.training.tasks import make_task
 
 NEIGHBOURS = 20  # that vote on an image
@@ -70,8 +70,7 @@ def suspected(session: Session, voters: int = MOST) -> Suspects:
     train = session.dataset.train
     if make_task("auto", session.dataset).name != "classification":
         return Suspects([], 0.0, 0.0)
-    many = min(voters, len(train))
-    electors = torch.arange(many) * len(train) // max(1, many)
+    electors = evenly(len(train), voters)
     found = _asked(session, electors, electors)
     work = 3 * session.plan.steps * session.feed.batch_size  # backward counts twice
     if len(electors) == len(train) or not found.likely or len(train) > PART * work:

@@ -18,6 +18,7 @@ from visus.doctor.remedies import Treatment
 from visus.doctor.trials import LEAST, Answers, Arm, Trial, paired
 from visus.layers.recalibrate import recalibrate
 from visus.training.patient import judges
+from visus.training.selection import evenly
 
 IMAGES, BATCH = 500, 250  # of train, in an even stride
 FEW = 100  # images below which nothing is proved
@@ -73,8 +74,7 @@ def _arm(session: training.Session, model: nn.Module, chosen: torch.Tensor) -> A
 
 def _batches(session: training.Session, count: int) -> Any:
     images = session.dataset.train
-    rows = torch.arange(len(images))[:: max(1, len(images) // min(IMAGES, count))]
-    for part in rows.split(BATCH):
+    for part in evenly(len(images), min(IMAGES, count)).split(BATCH):
         if len(part) > 1:
             yield images.batch(part).to(session.device).float() / 255
 

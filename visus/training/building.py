@@ -20,7 +20,7 @@ from visus.training.members import family
 from visus.training.optimizers import make_optimizer
 from visus.training.recipe import Recipe
 from visus.training.seeds import reseed
-from visus.training.selection import balanced, by_class, class_weights, trusted
+from visus.training.selection import balanced, by_class, class_weights, evenly, trusted
 from visus.training.state import State
 from visus.training.tasks import Task, make_task, tasks
 
@@ -54,8 +54,8 @@ def _build(task: Task, recipe: Recipe, dataset: Any) -> nn.Module:
 
 
 def initialize(model: Classifier, recipe: Recipe, dataset: Any) -> None:
-    """Initialize the network by the recipe's `init`; data-driven ones see 128 images of train."""
-    pixels = dataset.train.batch(torch.arange(min(128, len(dataset.train))))
+    """Initialize the network by the recipe's `init`; data-driven ones see 128 images of train, of all its parts."""
+    pixels = dataset.train.batch(evenly(len(dataset.train), 128))
     images = (pixels.float() / 255 - model.mean) / model.std
     family("init").make(recipe.init.name, model.network, images, **recipe.init.options())
 

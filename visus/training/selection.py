@@ -27,6 +27,12 @@ class Part:
         return self.images.batch(self.rows[indices])
 
 
+def evenly(n: int, most: int) -> Tensor:
+    """int64 indices of at most `most` of `n` images, evenly spread: a folder stands class by class."""
+    few = min(n, most)
+    return torch.arange(few) * n // max(1, few)
+
+
 def by_class(images: Any) -> bool:
     """Whether the targets are class numbers."""
     targets = images.targets
