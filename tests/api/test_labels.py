@@ -68,6 +68,15 @@ def test_of_images_that_stand_class_by_class_all_classes_vote(trained, monkeypat
     assert affords or named <= voters
 
 
+@pytest.mark.parametrize(("wrong", "hit", "false"), [(0.36, 0.8, 0.2), (0.2, 1.0, 0.1), (0.0, 0.9, 0.3), (0.4, 0.95, 0.0)])  # fmt: skip
+def test_the_precision_is_no_more_than_it_is(wrong, hit, false):
+    """Of right labels as many are named as of validation; exact where all wrong ones are."""
+    share = wrong * hit + (1 - wrong) * false
+    told, true = labels.Suspects([], share, false).precision, wrong * hit / share
+    assert told <= true + 1e-9
+    assert told == pytest.approx(true, abs=1e-9 if hit == 1 or not wrong else 0.16)
+
+
 def test_an_image_has_no_vote_on_itself():
     """Two far clusters; the votes by hand: all neighbours within an image's own cluster."""
     x = torch.nn.functional.normalize(torch.tensor([[1.0, 0.01 * i] for i in range(5)] + [[-1.0, 0.01 * i] for i in range(5)]), dim=1)  # fmt: skip

@@ -47,8 +47,15 @@ class Suspects:
 
     @property
     def precision(self) -> float:
-        """How many of the named are likely to be wrong: what validation has not of its own."""
-        return max(0.0, 1.0 - self.elsewhere / self.share) if self.share else 0.0
+        """The share of the named that is likely to be wrong, at least.
+
+        Of right labels train is named as often as validation, e; where the share of wrong labels
+        is q, and at most all of these are named, share <= q + (1 - q) e. So q is at least
+        (share - e) / (1 - e), and (1 - q) e / share of the named are right.
+        """
+        e = min(self.elsewhere, self.share)
+        wrong = (self.share - e) / max(1e-9, 1.0 - e)
+        return 1.0 - (1.0 - wrong) * e / self.share if self.share and e < 1.0 else 0.0
 
     @property
     def likely(self) -> bool:

@@ -30,7 +30,7 @@ SHORTEST, LONGEST = 20, 400  # steps of a fork: shorter ones prefer whatever lea
 LIVE = 0.35  # a fork of living weights may be so much shorter: it has learned most already
 PLAIN = 0.6  # how much the chart speaks for a treatment that has the budget to itself
 LUCK = 0.1  # how far chance moves the validation loss of a fork of living weights, as a share
-PRECISE = 0.65  # of the suspects are likely to be wrong, from which the loss of a fork may decide
+PRECISE = 0.75  # of the suspects are likely to be wrong, from which the loss of a fork may decide
 MOST = 5  # treatments in one contest
 Ask = Callable[[Line], bool]
 
