@@ -78,8 +78,11 @@ class Reading(Record):
     def _contradicted(self, session: training.Session) -> bool:
         """Whether neighbours contradict far more labels of train than of validation, most of them rightly.
 
-        Little speaks for it, so a few of a large data set are asked first.
+        Little speaks for it, so a few of a large data set are asked first, and nobody where the
+        time is up.
         """
+        if self.agreed(session.budget.over):
+            return False
         large = len(self.dataset.train) > labels.FEW
         first = self.agreed(lambda: labels.suspected(session, labels.FEW)) if large else None
         return (first is None or first.many) and self._suspects(session).many
