@@ -14,6 +14,7 @@ from visus.family import Choice
 from visus.training.tuning.dimension import Dimension
 
 TRIES = 6  # to open a database that another process may be making
+PATIENCE = 60.0  # seconds that a process waits while another writes into an SQLite database
 STALE = 600.0  # seconds without a sign of life after which a trial of another machine is taken over
 UNSIGNED = 10.0  # the same for one never signed: its process died between asking and signing
 
@@ -40,7 +41,7 @@ def open_study(url: str, name: str, first: int) -> Any:
     for left in range(TRIES - 1, -1, -1):
         try:
             return optuna.create_study(
-                storage=url, study_name=name, load_if_exists=True, direction="minimize",
+                storage=_database(optuna, url), study_name=name, load_if_exists=True, direction="minimize",
                 pruner=pruner,
             )  # fmt: skip
         except Exception as error:  # whatever the driver of some database raises
@@ -48,6 +49,14 @@ def open_study(url: str, name: str, first: int) -> Any:
                 raise RunError(_closed(url, error)) from None
             time.sleep(0.3)  # the database spoke: another process may be making the same tables
     raise AssertionError
+
+
+def _database(optuna: Any, url: str) -> Any:
+    """The database at `url`; SQLite waits longer for another process than its 5 s, which a busy disk takes."""
+    if not url.startswith("sqlite"):
+        return url
+    waiting = {"connect_args": {"timeout": PATIENCE}}
+    return optuna.storages.RDBStorage(url, engine_kwargs=waiting)
 
 
 def _closed(url: str, error: Exception) -> str:
