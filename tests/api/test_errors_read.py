@@ -121,6 +121,18 @@ def test_neighbours_are_asked_where_training_errs_no_less_than_validation(case, 
         assert list(found.read(session, now)[1]) == named and len(asked) == votes, (train, suspects)
 
 
+def test_a_few_of_a_large_data_set_are_asked_first(case, monkeypatch):
+    found, session = case
+    found.stage("baseline", "", {"chance_error": 0.9}, 0.0)
+    now, many, asked = epochs(0.50, 0.48, [1000, 1000])[0], DOUBTS[0][2], []
+    monkeypatch.setattr(labels, "FEW", 10)
+    monkeypatch.setattr(labels, "suspected", lambda _: asked.append(1) or many)
+    monkeypatch.setattr(labels, "sampled", lambda _, most: DOUBTS[1][2])
+    assert found.read(session, now)[1] == {} and not asked
+    monkeypatch.setattr(labels, "sampled", lambda _, most: many)
+    assert list(found.read(session, now)[1]) == ["label-noise"] and asked == [1]
+
+
 def test_a_vote_of_the_untrusted_does_not_count(case):
     """Images in quarantine are asked about again, but vote on nobody: their labels change no vote."""
     _, session = case

@@ -60,7 +60,8 @@ def test_of_images_that_stand_class_by_class_all_classes_vote(trained, monkeypat
     train = Part(whole.train, whole.train.targets.argsort(stable=True))
     monkeypatch.setattr(session, "dataset", replace(whole, train=train))
     monkeypatch.setattr(labels, "PART", 1.0 if affords else 0.0)
-    named = set(labels.suspected(session, 400).names)
+    monkeypatch.setattr(labels, "MOST", 400)
+    named = set(labels.suspected(session).names)
     hits = {name for name, false in zip(whole.train.names, wrong.tolist(), strict=True) if false}
     voters = {train.names[i] for i in evenly(len(train), 400).tolist()}
     asked = hits if affords else hits & voters

@@ -51,6 +51,15 @@ def ended(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def wait_for(process: subprocess.Popen, seen: Any) -> None:
+    """Until `seen()`, while the ranks are at work."""
+    until = time.monotonic() + 90
+    while not seen():
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def kinds(folder: Path) -> list[str]:
     return [line["kind"] for line in ledger.read(folder)]
 
@@ -124,11 +133,7 @@ def test_two_ranks_cure_as_one(treated, tmp_path, how):
 
 def killed(process: subprocess.Popen, seen: Any) -> None:
     """All ranks at once, without mercy, as soon as `seen()`."""
-    until = time.monotonic() + 90
-    while not seen():
-        assert process.poll() is None, ended(process)
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_for(process, seen)
     for pid in ranks_of(process):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -179,11 +184,7 @@ def test_two_ranks_stop_together_and_go_on(tmp_path):
     process = start(
         "digits", "--out", str(folder), "--epochs", "400", "--no-cure", cache=tmp_path / "cache"
     )
-    until = time.monotonic() + 90
-    while not (folder / ledger.NAME).is_file() or "epoch" not in kinds(folder):
-        assert process.poll() is None, ended(process)
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_for(process, lambda: (folder / ledger.NAME).is_file() and "epoch" in kinds(folder))
     process.send_signal(signal.SIGTERM)
     ended(process)
     assert kinds(folder).count("end") == 1
@@ -191,11 +192,7 @@ def test_two_ranks_stop_together_and_go_on(tmp_path):
     assert end is not None and end["status"] == "stopped" and "go on with" in end["message"]
     step = ledger.last(ledger.read(folder), "stop")["step"]  # type: ignore[index]
     process = start("--resume", str(folder), cache=tmp_path / "cache")
-    until = time.monotonic() + 90
-    while kinds(folder).count("resume") == 0 or kinds(folder)[-1] not in ("step", "epoch"):
-        assert process.poll() is None, ended(process)
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_for(process, lambda: "resume" in kinds(folder) and kinds(folder)[-1] in ("step", "epoch"))
     process.send_signal(signal.SIGTERM)
     ended(process)
     resumed = ledger.last(ledger.read(folder), "resume")

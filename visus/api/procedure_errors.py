@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 from visus.doctor.remedies import Chart, prescribe
@@ -10,7 +10,6 @@ from visus.ledger import Line
 
 GAP = 0.08  # validation error above training error from which a network learns by heart
 FAR = 0.25  # the same, so far that it need not wait for the validation loss to rise
-CHANCE = 0.85  # of the error of chance: above it nothing is learned
 POOR = 1.2  # times the linear model's error from which training error is huge
 
 
@@ -34,7 +33,7 @@ def read_errors(
     evidence |= {
         k: v for k, v in (("linear_error", linear), ("chance_error", chance)) if v is not None
     }
-    if chance is not None and train > CHANCE * chance:
+    if chance is not None and train > 0.85 * chance:
         return (
             "the training error is at chance level: it does not learn",
             {"underfitting": 0.8},
@@ -52,14 +51,12 @@ def read_errors(
     return "training and validation errors agree with a healthy training", {}, evidence
 
 
-def doubtful(epochs: list[Line], baseline: dict[str, Any]) -> bool:
+def doubtful(evidence: dict[str, Any]) -> bool:
     """Whether training errs no less than validation, though these are the images it learns from.
 
     Too little for a finding; enough to ask the neighbours of each image about its label.
     """
-    train, held = (epochs[-1].get(f"{part}_error") if epochs else None for part in ("train", "validation"))  # fmt: skip
-    chance = baseline.get("chance_error", inf)
-    return train is not None and held is not None and held <= train <= CHANCE * chance
+    return "train_error" in evidence and evidence["train_error"] >= evidence["validation_error"]
 
 
 def _noise(train: float, held: float, judged: list[int] | None) -> float:

@@ -68,21 +68,25 @@ class Suspects:
         return self.likely and self.share - self.elsewhere > MORE
 
 
-def suspected(session: Session, voters: int = MOST) -> Suspects:
+def suspected(session: Session) -> Suspects:
     """Training images whose neighbours contradict their label.
 
-    So many of train vote, evenly spread, as folders stand class by class. They are asked about
-    first; where most of the named are likely to be wrong, all of train is, if the run affords it.
+    A sample is asked about first; where most of the named are likely to be wrong, all of train is,
+    if the run affords it.
     """
-    train = session.dataset.train
+    found, n = sampled(session, MOST), len(session.dataset.train)
+    work = 3 * session.plan.steps * session.feed.batch_size  # backward counts twice
+    if n <= MOST or not found.likely or n > PART * work:
+        return found
+    return _asked(session, torch.arange(n), evenly(n, MOST))
+
+
+def sampled(session: Session, most: int) -> Suspects:
+    """The same among at most so many images of train, evenly spread, as folders stand class by class."""
     if make_task("auto", session.dataset).name != "classification":
         return Suspects([], 0.0, 0.0)
-    electors = evenly(len(train), voters)
-    found = _asked(session, electors, electors)
-    work = 3 * session.plan.steps * session.feed.batch_size  # backward counts twice
-    if len(electors) == len(train) or not found.likely or len(train) > PART * work:
-        return found
-    return _asked(session, torch.arange(len(train)), electors)
+    electors = evenly(len(session.dataset.train), most)
+    return _asked(session, electors, electors)
 
 
 def _asked(session: Session, rows: Tensor, electors: Tensor) -> Suspects:

@@ -51,11 +51,10 @@ class Reading(Record):
             few = session.plan.steps
             return f"a run of {few} steps is too short for its errors to say anything", {}, {}
         epochs = book.select(book.history(self.past), "epoch") + ([now] if now else [])
-        baseline = self.checks().get("baseline", {})
-        decided, symptoms, evidence = read_errors(epochs, baseline)
+        decided, symptoms, evidence = read_errors(epochs, self.checks().get("baseline", {}))
         if "label-noise" in symptoms and not self._suspects(session).likely:
             decided, symptoms = UNLIKE, {DIVISION: 0.5}
-        elif not symptoms and doubtful(epochs, baseline) and self._contradicted(session):
+        elif not symptoms and doubtful(evidence) and self._contradicted(session):
             decided, symptoms = CONTRADICTED, {"label-noise": 0.6}
         return decided, symptoms, evidence
 
@@ -83,9 +82,10 @@ class Reading(Record):
         """
         if self.agreed(session.budget.over):
             return False
-        large = len(self.dataset.train) > labels.FEW
-        first = self.agreed(lambda: labels.suspected(session, labels.FEW)) if large else None
-        return (first is None or first.many) and self._suspects(session).many
+        few = lambda: labels.sampled(session, labels.FEW)  # noqa: E731
+        if len(self.dataset.train) > labels.FEW and not self.agreed(few).many:
+            return False
+        return self._suspects(session).many
 
     def _suspects(self, session: training.Session) -> labels.Suspects:
         """The vote on the labels, once a step."""
